@@ -1,0 +1,1 @@
+"""Records to tensors to predictions. Knows no HL7, FHIR, DICOM, Celery or SQL."""

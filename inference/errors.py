@@ -1,0 +1,57 @@
+"""Errors of inference, one tree.
+
+InferenceError
+├── PackRefused            a pack folder that must not be used; the reason says which file and why
+│   └── ManifestRefused    pack.toml or features.toml: file, key and what was expected
+├── SessionRefused         a graph that ONNX Runtime does not place where it was asked to run
+├── UnusableVolume         a volume that cannot become the tensor a pack declares
+└── NotAPrediction         JSON that is no stored prediction
+
+Texts name files, keys and shapes; never a patient's name, identifier or value.
+"""
+
+from __future__ import annotations
+
+
+class InferenceError(Exception):
+    """Anything inference refuses."""
+
+
+class PackRefused(InferenceError):
+    """A pack that must not be used."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"pack refused: {reason}")
+        self.reason = reason
+
+
+class ManifestRefused(PackRefused):
+    """A manifest with a key that is missing, unknown or not what it should be."""
+
+    def __init__(self, file: str, key: str, expected: str) -> None:
+        super().__init__(f"{file}: {key}: expected {expected}")
+        self.file, self.key, self.expected = file, key, expected
+
+
+class SessionRefused(InferenceError):
+    """A graph that does not run where it was asked to."""
+
+    def __init__(self, graph: str, reason: str) -> None:
+        super().__init__(f"graph {graph}: {reason}")
+        self.graph, self.reason = graph, reason
+
+
+class UnusableVolume(InferenceError):
+    """A volume that cannot be brought to the declared grid."""
+
+    def __init__(self, phase: str, reason: str) -> None:
+        super().__init__(f"phase {phase}: {reason}")
+        self.phase, self.reason = phase, reason
+
+
+class NotAPrediction(InferenceError):
+    """JSON in which a part of a prediction is missing or of another kind."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"stored prediction: {key} is missing or of another kind")
+        self.key = key

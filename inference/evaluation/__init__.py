@@ -1,0 +1,1 @@
+"""Metrics with intervals, and the gap to a known optimum."""

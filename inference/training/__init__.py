@@ -1,0 +1,1 @@
+"""Synthetic cohorts and training. torch, onnx and scikit-learn live only here."""

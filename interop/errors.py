@@ -1,0 +1,77 @@
+"""Errors of the edges, one tree.
+
+InteropError
+├── Transient                 try again later; the job keeps its place
+│   ├── LedgerUnavailable     the database cannot commit now
+│   ├── PeerUnavailable       an EHR or PACS did not answer, or asked for patience
+│   └── OutcomeUnknown        a write was sent and no answer came: look before sending again
+└── Permanent                 park the job and show it
+    ├── LostLease             the fence moved on: somebody else has the job
+    ├── Refused               the peer will never take this (400, 403, 422)
+    ├── PatientNotConfirmed   the EHR's patient is not, or not surely, the one meant
+    ├── ChangedByOthers       a person or system edited what we are about to overwrite
+    ├── NotMultipart          a body that is not the multipart/related it says it is
+    └── TooLarge              more bytes or parts than this door takes
+"""
+
+from __future__ import annotations
+
+
+class InteropError(Exception):
+    """Anything that goes wrong at an edge."""
+
+
+class Transient(InteropError):
+    """Worth another try; `retry_after_s` when the peer said how long to wait."""
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.retry_after_s = reason, retry_after_s
+
+
+class LedgerUnavailable(Transient):
+    """The database cannot commit now; nothing was acknowledged."""
+
+
+class PeerUnavailable(Transient):
+    """A peer did not answer, or answered 429 or 5xx."""
+
+
+class OutcomeUnknown(Transient):
+    """A write was sent and its answer never came."""
+
+
+class Permanent(InteropError):
+    """Will fail again the same way: park and show."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class LostLease(Permanent):
+    """The job's fence moved on while it was worked: its result must not count."""
+
+
+class Refused(Permanent):
+    """The peer refuses this for good; `status` is its HTTP status."""
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class PatientNotConfirmed(Permanent):
+    """No patient, several, or one with another birth date (site rule 8)."""
+
+
+class ChangedByOthers(Permanent):
+    """The resource in the EHR is no longer what we wrote."""
+
+
+class NotMultipart(Permanent):
+    """A body that is not the multipart/related it says it is (PS3.18 8.6.1)."""
+
+
+class TooLarge(Permanent):
+    """More bytes or parts than the door takes."""

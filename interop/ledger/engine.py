@@ -1,0 +1,132 @@
+"""Opening a ledger so that what it commits is durable, on either dialect.
+
+Source: site rule 26; reliability.md 0.1 and 0.2 (WAL + FULL is the SQLite mode in which no
+acknowledgement overtakes its bytes).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+
+from interop.errors import LedgerUnavailable
+
+SQLITE_WITHOUT_RESET_RACE = (3, 51, 3)
+_BUSY_MS = 30_000
+
+
+def open_ledger(url: str) -> Engine:
+    """An engine whose commits are durable.
+
+    Args:
+        url: `sqlite:///FILE` or `postgresql+psycopg://…`.
+
+    Raises:
+        LedgerUnavailable: PostgreSQL runs with `fsync` or `synchronous_commit` off.
+    """
+    # hide_parameters: bound values would otherwise stand in exception texts.
+    if url.startswith("sqlite"):
+        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_MS / 1000})
+        event.listen(engine, "connect", _sqlite_pragmas)
+        event.listen(engine, "begin", _sqlite_begin)
+        return engine
+    engine = create_engine(url, hide_parameters=True, pool_size=8, pool_pre_ping=True)
+    _refuse_async_commit(engine)
+    return engine
+
+
+def _sqlite_pragmas(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, see below
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "wal_autocheckpoint=0",
+        f"busy_timeout={_BUSY_MS}",
+        "foreign_keys=ON",
+        "cache_size=-16000",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    # A read transaction that later writes fails at once with SQLITE_BUSY when another writer came
+    # between; taking the write lock first makes it wait instead.
+    mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+    connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _refuse_async_commit(engine: Engine) -> None:
+    with writing(engine) as connection:
+        for name in ("fsync", "synchronous_commit"):
+            value = connection.execute(text(f"SHOW {name}")).scalar_one()
+            if value == "off":
+                raise LedgerUnavailable(f"PostgreSQL runs with {name}=off: acks would be lies")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction; any database error becomes `LedgerUnavailable` and nothing is committed."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise LedgerUnavailable(f"{type(error.orig).__name__} while committing") from error
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One read transaction that never waits for writers."""
+    try:
+        with engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                connection = connection.execution_options(sqlite_begin="DEFERRED")  # noqa: PLW2901
+            yield connection
+    except DBAPIError as error:
+        raise LedgerUnavailable(f"{type(error.orig).__name__} while reading") from error
+
+
+def checkpoint(engine: Engine) -> int:
+    """Move SQLite's WAL into the database, with writers held out meanwhile; pages moved.
+
+    Only the service process may call this (site rule 26). Elsewhere, and on PostgreSQL, nothing
+    happens.
+    """
+    if engine.dialect.name != "sqlite":
+        return 0
+    with engine.connect() as holder:
+        holder.exec_driver_sql("SELECT 1")  # begins, and with it takes the write lock
+        raw = sqlite3.connect(str(engine.url.database), timeout=5)
+        try:
+            _busy, _log, moved = raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        finally:
+            raw.close()
+        holder.rollback()
+    return int(moved)
+
+
+class Ids:
+    """Ids that grow with the moment they were drawn: milliseconds, then a counter.
+
+    One instance per process; `writer` (0 to 1023) tells processes apart. 63 bits: 41 of
+    milliseconds since 2020, 12 of count, 10 of writer; a full count borrows from the next
+    millisecond.
+    """
+
+    _EPOCH_MS = 1_577_836_800_000
+
+    def __init__(self, writer: int) -> None:
+        self._writer, self._last, self._lock = writer & 1023, 0, threading.Lock()
+
+    def next(self, now_ms: int) -> int:
+        """The next id; a clock that jumps back does not disturb the order."""
+        with self._lock:
+            self._last = max(self._last + 1, (now_ms - self._EPOCH_MS) << 12)
+            return self._last << 10 | self._writer

@@ -1,0 +1,185 @@
+"""Entries and persons: the record's rows, appended once and read back as `Entry` values.
+
+Which identifiers name one person is itself told by entries (aliases); `identity` is a projection
+of them that answers the question without a fold. Source: site rules 6, 7, 9 to 11, 22.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, and_, or_, select, update
+
+from interop.ledger.engine import Ids
+from interop.ledger.jobs import insert_ignore
+from interop.tables import EntryRow, IdentityRow, Person
+from mappings.record import (
+    Code,
+    Entry,
+    Identifier,
+    Source,
+    to_json,
+    value_from_json,
+    when_from_json,
+)
+
+_entry = EntryRow.__table__  # type: ignore[attr-defined]
+_identity = IdentityRow.__table__  # type: ignore[attr-defined]
+_person = Person.__table__  # type: ignore[attr-defined]
+_ALWAYS = ("patient", "alias")
+
+
+def append(connection: Connection, entries: Sequence[Entry], ids: Ids, now_ms: int) -> None:
+    """Write entries; those of a message that was mapped before are left as they are."""
+    rows = [_row(entry, ids.next(now_ms)) for entry in entries]
+    if rows:
+        connection.execute(insert_ignore(connection, _entry), rows)
+
+
+def _row(entry: Entry, row_id: int) -> dict[str, Any]:
+    code = entry.code
+    source = entry.source
+    return {
+        "id": row_id,
+        "authority": entry.patient.authority,
+        "patient": entry.patient.value,
+        "kind": entry.kind,
+        "key": entry.key,
+        "twin": entry.twin,
+        "system": code.system if code else "",
+        "code": code.code if code else "",
+        "status": entry.status,
+        "message": source.message,
+        "path": entry.path,
+        "interface": source.interface,
+        "origin": source.origin,
+        "rank": source.rank,
+        "received_at": source.received_at,
+        "body": orjson.dumps(to_json(entry)),
+    }
+
+
+def _entry_of(row: Any) -> Entry:
+    body = orjson.loads(row.body)
+    code = Code(row.system, row.code, body.get("display", "")) if row.code else None
+    return Entry(
+        kind=row.kind,
+        key=row.key,
+        patient=Identifier(row.patient, row.authority),
+        source=Source(row.interface, row.message, row.received_at, row.origin, row.rank),
+        path=row.path,
+        status=row.status,
+        code=code,
+        alternates=tuple(Code(*c) for c in body.get("alternates", ())),
+        value=value_from_json(body["value"]) if "value" in body else None,
+        effective=when_from_json(body["effective"]) if "effective" in body else None,
+        source_time=when_from_json(body["source_time"]) if "source_time" in body else None,
+        twin=row.twin,
+        details=body.get("details", {}),
+        seq=row.id,
+    )
+
+
+def of_person(
+    connection: Connection, person: str, *, codes: Collection[str] | None = None
+) -> list[Entry]:
+    """Every entry filed under a person's identifiers.
+
+    Args:
+        person: Ledger number of the person.
+        codes: Only observations of these bare codes; entries without a code, and everything that
+            is no observation, always come along.
+    """
+    names = identifiers(connection, person)
+    if not names:
+        return []
+    c = _entry.c
+    query = select(_entry).where(_under(names)).order_by(c.id)
+    if codes is not None:
+        query = query.where(or_(c.kind != "observation", c.code.in_(tuple(codes)), c.code == ""))
+    return [_entry_of(row) for row in connection.execute(query)]
+
+
+def versions(connection: Connection, person: str, keys: Collection[str]) -> list[Entry]:
+    """Every stored version of the facts with these keys or twins."""
+    names = identifiers(connection, person)
+    if not names or not keys:
+        return []
+    c = _entry.c
+    query = select(_entry).where(_under(names), or_(c.key.in_(keys), c.twin.in_(keys)))
+    return [_entry_of(row) for row in connection.execute(query)]
+
+
+def _under(names: Iterable[Identifier]) -> Any:
+    c = _entry.c
+    return or_(*(and_(c.authority == n.authority, c.patient == n.value) for n in names))
+
+
+def identifiers(connection: Connection, person: str) -> list[Identifier]:
+    """All identifiers that name a person."""
+    c = _identity.c
+    query = select(c.value, c.authority).where(c.person == person)
+    return [Identifier(value, authority) for value, authority in connection.execute(query)]
+
+
+def person_of(connection: Connection, names: Iterable[Identifier]) -> str | None:
+    """The person any of these identifiers names, or None."""
+    c = _identity.c
+    wanted = [and_(c.authority == n.authority, c.value == n.value) for n in names]
+    if not wanted:
+        return None
+    found: str | None = connection.execute(
+        select(c.person).where(or_(*wanted)).order_by(c.person).limit(1)
+    ).scalar()
+    return found
+
+
+def resolve(connection: Connection, names: Sequence[Identifier]) -> str:
+    """The person these identifiers name together, made if none is known; joins persons they link.
+
+    A message that carries two identifiers of one patient is its sender's word that they are one.
+    """
+    c = _identity.c
+    wanted = or_(*(and_(c.authority == n.authority, c.value == n.value) for n in names))
+    rows = connection.execute(select(c.authority, c.value, c.person).where(wanted)).all()
+    known = {(row.authority, row.value) for row in rows}
+    persons = sorted({row.person for row in rows})
+    if not persons:
+        person = uuid.uuid4().hex
+        connection.execute(insert_ignore(connection, _person), [{"id": person, "epoch": 0}])
+    else:
+        person, *others = persons
+        for other in others:
+            connection.execute(update(_identity).where(c.person == other).values(person=person))
+    fresh = [n for n in names if (n.authority, n.value) not in known]
+    if fresh:
+        connection.execute(
+            insert_ignore(connection, _identity),
+            [{"authority": n.authority, "value": n.value, "person": person} for n in fresh],
+        )
+        settled = person_of(connection, fresh[:1])
+        if settled is not None and settled != person and not persons:
+            return settled  # another worker made the person at the same moment
+    return person
+
+
+def raise_epoch(connection: Connection, person: str) -> int:
+    """Say that the record of a person changed; assess and deliver compare before they finish."""
+    epoch: int = connection.execute(
+        update(_person)
+        .where(_person.c.id == person)
+        .values(epoch=_person.c.epoch + 1)
+        .returning(_person.c.epoch)
+    ).scalar_one()
+    return epoch
+
+
+def epoch_of(connection: Connection, person: str, *, lock: bool = False) -> int:
+    """The present epoch of a person; locked, nobody raises it before this transaction ends."""
+    query = select(_person.c.epoch).where(_person.c.id == person)
+    if lock and connection.dialect.name == "postgresql":
+        query = query.with_for_update()
+    return int(connection.execute(query).scalar_one())

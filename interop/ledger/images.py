@@ -1,0 +1,154 @@
+"""Stored instances and the arrival of studies. Source: site rules 7 and 20; interop.md 6.C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from interop.ledger.jobs import insert_ignore
+from interop.tables import InstanceRow, StudyRow
+from mappings.images import InstanceRef
+
+_instance = InstanceRow.__table__  # type: ignore[attr-defined]
+_study = StudyRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewInstance:
+    """One SOP instance whose blob is durable already."""
+
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    modality: str
+    transfer_syntax_uid: str
+    authority: str
+    patient: str
+    sha256: str
+    size: int
+
+
+def add(
+    connection: Connection,
+    instances: Sequence[NewInstance],
+    *,
+    message: int,
+    path_name: str,
+    origin: str,
+    now: datetime,
+) -> None:
+    """Write instances; the very same bytes again change nothing."""
+    rows = [
+        {
+            "sop_instance_uid": i.sop_instance_uid,
+            "sha256": i.sha256,
+            "study_instance_uid": i.study_instance_uid,
+            "series_instance_uid": i.series_instance_uid,
+            "sop_class_uid": i.sop_class_uid,
+            "modality": i.modality,
+            "transfer_syntax_uid": i.transfer_syntax_uid,
+            "authority": i.authority,
+            "patient": i.patient,
+            "size": i.size,
+            "pixel_sha256": "",
+            "path_name": path_name,
+            "state": "current",
+            "origin": origin,
+            "received_at": now,
+            "message": message,
+        }
+        for i in instances
+    ]
+    if rows:
+        connection.execute(insert_ignore(connection, _instance), rows)
+
+
+def of_message(connection: Connection, message: int) -> list[Any]:
+    """Instance rows a STOW request brought."""
+    query = select(_instance).where(_instance.c.message == message)
+    return list(connection.execute(query.order_by(_instance.c.sop_instance_uid)))
+
+
+def of_study(connection: Connection, study_instance_uid: str) -> list[Any]:
+    """Every stored version of every instance of a study, oldest first."""
+    c = _instance.c
+    query = select(_instance).where(c.study_instance_uid == study_instance_uid)
+    return list(connection.execute(query.order_by(c.received_at, c.sop_instance_uid)))
+
+
+def series_counts(connection: Connection, study_instance_uid: str) -> dict[str, int]:
+    """Distinct current instances per series of a study."""
+    c = _instance.c
+    query = (
+        select(c.series_instance_uid, func.count(func.distinct(c.sop_instance_uid)))
+        .where(c.study_instance_uid == study_instance_uid, c.state == "current")
+        .group_by(c.series_instance_uid)
+    )
+    return {series: count for series, count in connection.execute(query)}
+
+
+def mark(
+    connection: Connection, sop_instance_uid: str, sha256: str, *, state: str, pixel_sha256: str
+) -> None:
+    """Say what a version of an instance is: current, replaced or parked."""
+    connection.execute(
+        update(_instance)
+        .where(_instance.c.sop_instance_uid == sop_instance_uid, _instance.c.sha256 == sha256)
+        .values(state=state, pixel_sha256=pixel_sha256)
+    )
+
+
+def study(connection: Connection, study_instance_uid: str) -> Any | None:
+    """The study's row, or None."""
+    query = select(_study).where(_study.c.study_instance_uid == study_instance_uid)
+    return connection.execute(query).first()
+
+
+def studies_of(connection: Connection, person: str) -> list[Any]:
+    """Studies of a person, oldest first."""
+    c = _study.c
+    return list(
+        connection.execute(select(_study).where(c.person == person).order_by(c.last_instance_at))
+    )
+
+
+def put_study(
+    connection: Connection, study_instance_uid: str, values: Mapping[str, Any], *, now: datetime
+) -> None:
+    """Create or change a study's row."""
+    fresh = {
+        "study_instance_uid": study_instance_uid,
+        "authority": "",
+        "patient": "",
+        "modality": "",
+        "state": "arriving",
+        "origin": "live",
+        "evidence": "",
+        "last_instance_at": now,
+        "revision": 0,
+    }
+    connection.execute(insert_ignore(connection, _study), [fresh])
+    connection.execute(
+        update(_study).where(_study.c.study_instance_uid == study_instance_uid).values(**values)
+    )
+
+
+def refs(rows: Sequence[Any]) -> tuple[InstanceRef, ...]:
+    """Current instance rows as the values the other rooms know."""
+    return tuple(
+        InstanceRef(
+            study_instance_uid=row.study_instance_uid,
+            series_instance_uid=row.series_instance_uid,
+            sop_instance_uid=row.sop_instance_uid,
+            sop_class_uid=row.sop_class_uid,
+            sha256=row.sha256,
+            pixel_sha256=row.pixel_sha256,
+        )
+        for row in rows
+        if row.state == "current"
+    )

@@ -1,0 +1,289 @@
+"""Jobs: claimed under lease and fence, one at a time per (lane, stage), in order of receipt.
+
+The table is the queue. A doorbell only says that there may be work; losing every ring costs the
+time until the sweeper looks (`overdue`). Retries, delays and attempts live here, never in Celery.
+Source: architecture.md "The flow"; site rules 4, 21, 22; reliability.md 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.expression import Select
+
+from interop.errors import LostLease
+from interop.ledger.engine import reading, writing
+from interop.tables import Job
+
+LEASE = timedelta(seconds=45)
+MOST_ATTEMPTS = 3
+_job = Job.__table__  # type: ignore[attr-defined]
+_c = _job.c
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job held under lease; `fence` must still be the row's when it is finished."""
+
+    id: int
+    stage: str
+    lane: str
+    refs: Mapping[str, Any]
+    attempts: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to be; a second one of the same key is never made."""
+
+    stage: str
+    lane: str
+    key: str
+    refs: Mapping[str, Any]
+    not_before: datetime | None = None
+
+
+def _claimable(stage: str, now: datetime, limit: int, dialect: str) -> Select[Any]:
+    """Heads of lanes whose time has come: ready, or leased by somebody who went silent."""
+    earlier = _job.alias("earlier")
+    is_head = ~(
+        select(earlier.c.id)
+        .where(
+            earlier.c.stage == _c.stage,
+            earlier.c.lane == _c.lane,
+            earlier.c.id < _c.id,
+            earlier.c.state.in_(("ready", "leased")),
+        )
+        .exists()
+    )
+    query = (
+        select(_c.id)
+        .where(
+            _c.stage == stage,
+            or_(
+                and_(_c.state == "ready", _c.not_before <= now),
+                and_(_c.state == "leased", _c.lease_until < now),
+            ),
+            is_head,
+        )
+        .order_by(_c.id)
+        .limit(limit)
+    )
+    return query.with_for_update(skip_locked=True) if dialect == "postgresql" else query
+
+
+def claim(
+    engine: Engine, stage: str, *, now: datetime, limit: int, lease: timedelta = LEASE
+) -> list[Claim]:
+    """Take up to `limit` jobs of a stage, at most one per lane.
+
+    A job whose lease ran out is taken alone: only a single run counts as an attempt against it
+    (site rule 21), and one that brought workers down `MOST_ATTEMPTS` times is quarantined.
+    """
+    with reading(engine) as connection:  # an empty queue must not cost the write lock
+        found = connection.execute(_claimable(stage, now, 1, "")).first()
+    if found is None:
+        return []
+    with writing(engine) as connection:
+        _quarantine_repeaters(connection, stage, now)
+        dialect = connection.dialect.name
+        ids = list(connection.execute(_claimable(stage, now, limit, dialect)).scalars())
+        if not ids:
+            return []
+        expired = connection.execute(
+            select(_c.id).where(_c.id.in_(ids), _c.state == "leased").limit(1)
+        ).scalar()
+        if expired is not None:
+            ids = [expired]
+        rows = connection.execute(
+            update(_job)
+            .where(
+                _c.id.in_(ids),
+                or_(_c.state == "ready", and_(_c.state == "leased", _c.lease_until < now)),
+            )
+            .values(
+                state="leased",
+                lease_until=now + lease,
+                fence=_c.fence + 1,
+                attempts=_c.attempts + 1,
+            )
+            .returning(_c.id, _c.stage, _c.lane, _c.refs, _c.attempts, _c.fence)
+        ).all()
+    return sorted((Claim(*row) for row in rows), key=lambda c: c.id)
+
+
+def _quarantine_repeaters(connection: Connection, stage: str, now: datetime) -> None:
+    connection.execute(
+        update(_job)
+        .where(
+            _c.stage == stage,
+            _c.state == "leased",
+            _c.lease_until < now,
+            _c.attempts >= MOST_ATTEMPTS,
+        )
+        .values(state="parked", reason="worker lost while working on it", finished_at=now)
+    )
+
+
+def renew(engine: Engine, claims: Sequence[Claim], *, now: datetime) -> None:
+    """Extend the leases of jobs still held; a job lost meanwhile stays lost."""
+    with writing(engine) as connection:
+        for held in claims:
+            connection.execute(
+                update(_job)
+                .where(_c.id == held.id, _c.fence == held.fence, _c.state == "leased")
+                .values(lease_until=now + LEASE)
+            )
+
+
+def finish(connection: Connection, held: Claim, *, now: datetime, reason: str = "") -> None:
+    """Mark a job done inside the transaction that writes its result.
+
+    Raises:
+        LostLease: The fence moved on; the caller's transaction must not commit.
+    """
+    _close(connection, held, state="done", reason=reason, finished_at=now)
+
+
+def park(connection: Connection, held: Claim, *, now: datetime, reason: str) -> None:
+    """Set a job aside for a person to see; its lane goes on.
+
+    Raises:
+        LostLease: The fence moved on.
+    """
+    _close(connection, held, state="parked", reason=reason, finished_at=now)
+
+
+def postpone(connection: Connection, held: Claim, *, until: datetime, reason: str) -> None:
+    """Give a job back for later; it keeps its place in its lane.
+
+    Raises:
+        LostLease: The fence moved on.
+    """
+    _close(connection, held, state="ready", reason=reason, not_before=until)
+
+
+def _close(connection: Connection, held: Claim, **values: Any) -> None:
+    changed = connection.execute(
+        update(_job)
+        .where(_c.id == held.id, _c.fence == held.fence, _c.state == "leased")
+        .values(lease_until=None, **values)
+    ).rowcount
+    if changed != 1:
+        raise LostLease(f"{held.stage} job {held.id} was taken over")
+
+
+def add(connection: Connection, jobs: Sequence[tuple[int, NewJob]], *, now: datetime) -> None:
+    """Write follow-on jobs in the caller's transaction; an existing key is left alone."""
+    if not jobs:
+        return
+    rows = [
+        {
+            "id": job_id,
+            "stage": job.stage,
+            "lane": job.lane,
+            "key": job.key,
+            "state": "ready",
+            "attempts": 0,
+            "fence": 0,
+            "not_before": job.not_before or now,
+            "created_at": now,
+            "reason": "",
+            "refs": dict(job.refs),
+        }
+        for job_id, job in jobs
+    ]
+    connection.execute(insert_ignore(connection, _job), rows)
+
+
+def insert_ignore(connection: Connection, table: Any) -> Any:
+    """INSERT … ON CONFLICT DO NOTHING, given with a list of parameters (stack.md 2d)."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def bring_forward(connection: Connection, key: str, *, now: datetime) -> bool:
+    """Let a waiting job start at once (evidence came before silence did); whether it waited."""
+    changed = connection.execute(
+        update(_job)
+        .where(_c.key == key, _c.state == "ready", _c.not_before > now)
+        .values(not_before=now)
+    ).rowcount
+    return bool(changed)
+
+
+def delay(connection: Connection, key: str, *, until: datetime) -> bool:
+    """Let a waiting job wait longer; whether it was still waiting."""
+    changed = connection.execute(
+        update(_job)
+        .where(_c.key == key, _c.state == "ready", _c.not_before < until)
+        .values(not_before=until)
+    ).rowcount
+    return bool(changed)
+
+
+def overdue(engine: Engine, *, now: datetime) -> dict[str, int]:
+    """Jobs by stage that somebody should be working on: what the sweeper rings for."""
+    query = (
+        select(_c.stage, func.count())
+        .where(
+            or_(
+                and_(_c.state == "ready", _c.not_before <= now),
+                and_(_c.state == "leased", _c.lease_until < now),
+            )
+        )
+        .group_by(_c.stage)
+    )
+    with reading(engine) as connection:
+        return {stage: count for stage, count in connection.execute(query)}
+
+
+def counts(engine: Engine) -> dict[tuple[str, str], int]:
+    """Jobs by (stage, state), for metrics and `doctor`."""
+    query = select(_c.stage, _c.state, func.count()).group_by(_c.stage, _c.state)
+    with reading(engine) as connection:
+        return {(stage, state): count for stage, state, count in connection.execute(query)}
+
+
+def parked(engine: Engine) -> list[dict[str, Any]]:
+    """Jobs set aside, oldest first."""
+    query = select(_c.id, _c.stage, _c.reason, _c.attempts, _c.finished_at, _c.refs)
+    with reading(engine) as connection:
+        rows = connection.execute(query.where(_c.state == "parked").order_by(_c.id))
+        return [dict(row._mapping) for row in rows]
+
+
+def unpark(connection: Connection, job_id: int, *, now: datetime) -> bool:
+    """Put a parked job back to work with fresh attempts; whether there was one."""
+    changed = connection.execute(
+        update(_job)
+        .where(_c.id == job_id, _c.state == "parked")
+        .values(state="ready", attempts=0, not_before=now, reason="", finished_at=None)
+    ).rowcount
+    return bool(changed)
+
+
+def insert_one(connection: Connection, job_id: int, job: NewJob, *, now: datetime) -> None:
+    """Write one job; its key must be new."""
+    connection.execute(
+        insert(_job),
+        {
+            "id": job_id,
+            "stage": job.stage,
+            "lane": job.lane,
+            "key": job.key,
+            "state": "ready",
+            "attempts": 0,
+            "fence": 0,
+            "not_before": job.not_before or now,
+            "created_at": now,
+            "reason": "",
+            "refs": dict(job.refs),
+        },
+    )

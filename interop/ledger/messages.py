@@ -1,0 +1,97 @@
+"""Inbound messages after intake: read back, marked, listed, replayed. Raw bytes never change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, insert, select, update
+
+from interop.ledger.engine import reading
+from interop.tables import Inbound, Sighting
+
+_inbound = Inbound.__table__  # type: ignore[attr-defined]
+_sighting = Sighting.__table__  # type: ignore[attr-defined]
+_c = _inbound.c
+
+
+def get(connection: Connection, message: int) -> Any:
+    """The row of one message."""
+    return connection.execute(select(_inbound).where(_c.id == message)).one()
+
+
+def mark(
+    connection: Connection,
+    message: int,
+    *,
+    state: str,
+    reason: str = "",
+    person: str | None = None,
+    report: Sequence[Any] | None = None,
+) -> None:
+    """Say what became of a message: applied, ignored, echoed, parked or quarantined."""
+    values: dict[str, Any] = {"state": state, "reason": reason}
+    if person is not None:
+        values["person"] = person
+    if report is not None:
+        values["report"] = list(report)
+    connection.execute(update(_inbound).where(_c.id == message).values(**values))
+
+
+def listing(engine: Engine, *, states: Sequence[str], limit: int = 100) -> list[dict[str, Any]]:
+    """Messages in these states, newest first, without their bytes."""
+    columns = (_c.id, _c.door, _c.interface, _c.kind, _c.state, _c.reason, _c.received_at, _c.size)
+    query = select(*columns).where(_c.state.in_(tuple(states))).order_by(_c.id.desc()).limit(limit)
+    with reading(engine) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def ids(
+    engine: Engine,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    states: Sequence[str] = (),
+    kind: str | None = None,
+) -> list[int]:
+    """Ids of a selection, oldest first."""
+    query = select(_c.id).order_by(_c.id)
+    if since is not None:
+        query = query.where(_c.received_at >= since)
+    if until is not None:
+        query = query.where(_c.received_at < until)
+    if states:
+        query = query.where(_c.state.in_(tuple(states)))
+    if kind is not None:
+        query = query.where(_c.kind == kind)
+    with reading(engine) as connection:
+        return list(connection.execute(query).scalars())
+
+
+def counts(engine: Engine) -> dict[tuple[str, str], int]:
+    """Messages by (door, state)."""
+    query = select(_c.door, _c.state, func.count()).group_by(_c.door, _c.state)
+    with reading(engine) as connection:
+        return {(door, state): count for door, state, count in connection.execute(query)}
+
+
+def sight(
+    connection: Connection, sighting: int, *, message: int, door: str, reference: str, now: datetime
+) -> None:
+    """Record that one of our own outputs came back (site rule 1)."""
+    connection.execute(
+        insert(_sighting),
+        {
+            "id": sighting,
+            "message": message,
+            "door": door,
+            "reference": reference,
+            "seen_at": now,
+        },
+    )
+
+
+def sightings(connection: Connection) -> list[Any]:
+    """Every sighting, oldest first."""
+    return list(connection.execute(select(_sighting).order_by(_sighting.c.id)))

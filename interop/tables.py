@@ -1,0 +1,273 @@
+"""Every table of the ledger. Only `interop.ledger` reads or writes them.
+
+Times are aware UTC. Ids of inbound rows and jobs are made by `ledger.sequence`: they grow with
+the moment of receipt, so that they order work and need no round trip to the database.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, text
+from sqlmodel import Field, SQLModel
+
+
+def _id() -> Any:
+    return Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+
+
+def _json() -> Any:
+    return Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
+
+
+class Inbound(SQLModel, table=True):
+    """One message, bundle, resource or study as a door received it; never changed but in state."""
+
+    __table_args__ = (
+        Index("inbound_by_control", "control_key"),
+        Index("inbound_by_state", "state", "id"),
+    )
+
+    id: int = _id()
+    door: str
+    interface: str
+    origin: str = "live"
+    received_at: datetime
+    kind: str = ""
+    control_key: str | None = None
+    dedup: str | None = Field(default=None, unique=True)
+    digest: str
+    size: int
+    lane: str
+    body: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
+    reply: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
+    code: str = ""
+    state: str = "received"
+    reason: str = ""
+    person: str | None = None
+    report: Any = _json()
+    resent: int = 0
+
+
+class Job(SQLModel, table=True):
+    """One piece of work; the row is also its own outbox: an unworked ready job is rung again."""
+
+    __table_args__ = (
+        Index(
+            "job_open",
+            "stage",
+            "lane",
+            "id",
+            postgresql_where=text("state IN ('ready', 'leased')"),
+            sqlite_where=text("state IN ('ready', 'leased')"),
+        ),
+        Index(
+            "job_ready",
+            "stage",
+            "not_before",
+            postgresql_where=text("state = 'ready'"),
+            sqlite_where=text("state = 'ready'"),
+        ),
+    )
+
+    id: int = _id()
+    stage: str
+    lane: str
+    key: str = Field(unique=True)
+    state: str = "ready"
+    attempts: int = 0
+    fence: int = 0
+    lease_until: datetime | None = None
+    not_before: datetime
+    created_at: datetime
+    finished_at: datetime | None = None
+    reason: str = ""
+    refs: Any = _json()
+
+
+class EntryRow(SQLModel, table=True):
+    """One immutable entry of a patient record."""
+
+    __tablename__ = "entry"
+    __table_args__ = (
+        Index("entry_of_patient", "authority", "patient", "code"),
+        Index("entry_of_key", "authority", "patient", "key"),
+        Index("entry_once", "message", "path", "key", unique=True),
+    )
+
+    id: int = _id()
+    authority: str
+    patient: str
+    kind: str
+    key: str
+    twin: str | None = None
+    system: str = ""
+    code: str = ""
+    status: str
+    message: int = Field(sa_type=BigInteger)
+    path: str
+    interface: str
+    origin: str
+    rank: int = 0
+    received_at: datetime
+    body: bytes
+
+
+class IdentityRow(SQLModel, table=True):
+    """Which person an identifier names: a projection of the alias entries, rebuildable."""
+
+    __tablename__ = "identity"
+
+    authority: str = Field(primary_key=True)
+    value: str = Field(primary_key=True)
+    person: str = Field(index=True)
+
+
+class Person(SQLModel, table=True):
+    """One person, by a number that means nothing outside this ledger."""
+
+    id: str = Field(primary_key=True)
+    epoch: int = 0
+
+
+class InstanceRow(SQLModel, table=True):
+    """One stored version of a SOP instance."""
+
+    __tablename__ = "instance"
+    __table_args__ = (Index("instance_of_study", "study_instance_uid"),)
+
+    sop_instance_uid: str = Field(primary_key=True)
+    sha256: str = Field(primary_key=True)
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    modality: str = ""
+    transfer_syntax_uid: str = ""
+    authority: str = ""
+    patient: str = ""
+    size: int
+    pixel_sha256: str = ""
+    path_name: str = ""
+    state: str = "current"
+    origin: str = "live"
+    received_at: datetime
+    message: int = Field(sa_type=BigInteger)
+
+
+class StudyRow(SQLModel, table=True):
+    """What is known of a study's arrival."""
+
+    __tablename__ = "study"
+
+    study_instance_uid: str = Field(primary_key=True)
+    person: str | None = Field(default=None, index=True)
+    authority: str = ""
+    patient: str = ""
+    modality: str = ""
+    state: str = "arriving"
+    origin: str = "live"
+    expected: Any = _json()
+    evidence: str = ""
+    last_instance_at: datetime
+    completed_at: datetime | None = None
+    revision: int = 0
+    body: Any = _json()
+
+
+class ReadinessRow(SQLModel, table=True):
+    """The standing answer, per person and pack: can it run, what is missing, what would start it."""
+
+    __tablename__ = "readiness"
+
+    person: str = Field(primary_key=True)
+    pack: str = Field(primary_key=True)
+    state: str
+    trigger: str | None = None
+    triggered_at: datetime | None = None
+    updated_at: datetime
+    body: Any = _json()
+
+
+class PredictionRow(SQLModel, table=True):
+    """One locked prediction; append-only but for `state`."""
+
+    __tablename__ = "prediction"
+
+    id: int = _id()
+    person: str = Field(index=True)
+    pack: str
+    pack_version: str
+    pack_digest: str
+    question: str
+    instance_key: str = Field(unique=True)
+    series_key: str = Field(index=True)
+    lineage: str = Field(index=True)
+    revision: int = 1
+    supersedes: int | None = Field(default=None, sa_type=BigInteger)
+    why: str
+    as_of: datetime
+    created_at: datetime
+    state: str = "current"
+    body: Any = _json()
+    previous_hash: str = ""
+    hash: str = ""
+
+
+class UsedInput(SQLModel, table=True):
+    """The reverse index: which predictions used a fact or an instance."""
+
+    __tablename__ = "used_input"
+
+    prediction: int = Field(primary_key=True, sa_type=BigInteger)
+    key: str = Field(primary_key=True)
+    person: str = Field(index=True)
+    digest: str
+    entry: int = Field(default=0, sa_type=BigInteger)
+
+
+class DeliveryRow(SQLModel, table=True):
+    """One result on its way to one carrier: PENDING, SENDING, UNKNOWN, CONFIRMED or PARKED."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (Index("delivery_once", "instance_key", "carrier", unique=True),)
+
+    id: int = _id()
+    prediction: int = Field(sa_type=BigInteger, index=True)
+    person: str = Field(index=True)
+    instance_key: str
+    lineage: str = Field(index=True)
+    carrier: str
+    status: str
+    state: str = "PENDING"
+    attempt: int = 0
+    bundle_digest: str = ""
+    resources: Any = _json()
+    reason: str = ""
+    created_at: datetime
+    updated_at: datetime
+
+
+class Sighting(SQLModel, table=True):
+    """One of our own outputs coming back through a door (site rule 1): proof, never evidence."""
+
+    id: int = _id()
+    message: int = Field(sa_type=BigInteger)
+    door: str
+    reference: str
+    seen_at: datetime
+
+
+class AuditLink(SQLModel, table=True):
+    """Append-only audit chain: one chain per writer process (site rule 23)."""
+
+    __tablename__ = "audit"
+
+    id: int = _id()
+    writer: str
+    at: datetime
+    action: str
+    subject: str
+    outcome: str
+    previous_hash: str
+    hash: str

@@ -1,0 +1,1 @@
+"""Standards to record and back. Pure: no sockets, files, clocks or databases."""

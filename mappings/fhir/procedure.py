@@ -1,0 +1,40 @@
+"""Procedure: operations, biopsies and treatments.
+
+Source: FHIR R4 Procedure.
+"""
+
+from __future__ import annotations
+
+from mappings.fhir.reading import Reading
+from mappings.record import Entry, Status
+from mappings.tables import table
+
+PATIENT = "subject"
+_STATUSES: dict[str, Status] = table("fhir_events")  # type: ignore[assignment]  # checked by test
+_MAPPED = frozenset(
+    {"identifier", "status", "code", "subject", "performedDateTime", "performedPeriod", "category"}
+    | {"bodySite", "outcome", "reasonCode", "note", "contained", "encounter", "basedOn"}
+)
+
+
+def entries(reading: Reading) -> list[Entry]:
+    """One procedure."""
+    concept = reading.coded(reading.one("code"))
+    sites = [reading.coded(s) for s in reading.all("bodySite")]
+    reading.leftovers(_MAPPED)
+    return [
+        reading.entry(
+            "procedure",
+            reading.key("procedure"),
+            "code",
+            _STATUSES.get(reading.text("status"), "unknown"),
+            concept,
+            concept=concept,
+            effective=reading.start("performed"),
+            details={
+                "status": reading.text("status"),
+                "body_site": [c.code for s in sites for c in s.codes],
+                "ended": reading.text("end", reading.one("performedPeriod")),
+            },
+        )
+    ]

@@ -1,0 +1,105 @@
+"""ED and RP: documents inside or behind a message, by digest; their bytes stay in the raw message.
+
+Source: HL7 v2.5.1 2.A.24 (ED), 2.A.65 (RP); tables 0191, 0291, 0299.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+
+from mappings.hl7v2.er7 import Segment
+from mappings.hl7v2.reading import Reading
+from mappings.record import Attachment, Text, Value
+
+_SIGNS = (
+    (b"%PDF-", "application/pdf"),
+    (b"\x89PNG\r\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+    (b"{\\rtf", "application/rtf"),
+    (b"PK\x03\x04", "application/zip"),
+    (b"<?xml", "application/xml"),
+    (b"<html", "text/html"),
+    (b"<!DOCTYPE html", "text/html"),
+)
+_SUBTYPES = {
+    "pdf": "application/pdf",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "gif": "image/gif",
+    "tiff": "image/tiff",
+    "tif": "image/tiff",
+    "rtf": "application/rtf",
+    "html": "text/html",
+    "xml": "application/xml",
+    "x-hl7-cda-level-one": "application/xml",
+    "dicom": "application/dicom",
+    "plain": "text/plain",
+    "octet-stream": "application/octet-stream",
+}
+_DICOM_AT = 128
+
+
+def encapsulated(reading: Reading, obx: Segment, text: str) -> Value | None:
+    """ED: what it is, how large, and its SHA-256; text that cannot be decoded is reported."""
+    # Base64 has no escapes and can be megabytes: it is unescaped only where it was marked.
+    parts = [*reading.message.components(text), "", "", "", "", ""]
+    _, kind, subtype, encoding, payload = parts[:5]
+    body = _decoded(payload, encoding)
+    if body is None:
+        reading.note(obx.path(5), "encapsulated data cannot be decoded as ED.4 says", "error")
+        return Attachment(_declared(kind, subtype), None, None)
+    return Attachment(
+        sniffed(body) or _declared(kind, subtype), len(body), hashlib.sha256(body).hexdigest()
+    )
+
+
+def pointer(reading: Reading, _obx: Segment, text: str) -> Value | None:
+    """RP: where the document lies. Nothing ever fetches it (A8)."""
+    parts = [*reading.message.components(text), "", "", "", ""]
+    address, _, kind, subtype = parts[:4]
+    if not address:
+        return Text("")
+    return Attachment(_declared(kind, subtype), url=address)
+
+
+def sniffed(body: bytes) -> str | None:
+    """Content type by the bytes themselves: senders' labels are "not always accurate"."""
+    head = body[:200].lstrip()
+    for sign, content_type in _SIGNS:
+        if head.lower().startswith(sign.lower()):
+            return content_type
+    if body[_DICOM_AT : _DICOM_AT + 4] == b"DICM":
+        return "application/dicom"
+    return None
+
+
+def _declared(kind: str, subtype: str) -> str:
+    if "/" in subtype:
+        return subtype.lower()
+    found = _SUBTYPES.get(subtype.lower())
+    if found is not None:
+        return found
+    return "text/plain" if kind.upper() in ("TEXT", "TX", "FT") else "application/octet-stream"
+
+
+def _decoded(payload: str, encoding: str) -> bytes | None:
+    packed = "".join(payload.split())
+    match encoding.strip().upper():
+        case "BASE64" | "B64":
+            try:
+                return base64.b64decode(packed, validate=True)
+            except (binascii.Error, ValueError):
+                return None
+        case "HEX":
+            try:
+                return bytes.fromhex(packed)
+            except ValueError:
+                return None
+        case _:
+            return payload.encode()

@@ -1,0 +1,517 @@
+"""The patient record: immutable entries, and the fold that reads them.
+
+A clinical fact is one `Entry`: (patient, time, code, value), with unit, status, source and field
+path. Nothing is ever edited: corrections, retractions and snapshots are further entries, and
+`PatientRecord.of` decides what was true as of a given moment.
+
+What lives elsewhere: reading messages (`hl7v2`, `fhir`, `dicom`), storing entries (`interop.ledger`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+Precision = Literal["year", "month", "day", "minute", "second"]
+Knowledge = Literal["received", "source"]
+Origin = Literal["live", "history", "own"]
+Kind = Literal[
+    "patient",  # one demographic field: key "patient/<field>"
+    "alias",  # two identifiers that name one person
+    "encounter",
+    "observation",
+    "report",  # a narrative report (radiology, pathology), text kept by section
+    "document",
+    "condition",
+    "procedure",
+    "imaging_study",
+    "order",
+]
+Status = Literal[
+    "registered",
+    "preliminary",
+    "final",
+    "corrected",
+    "amended",
+    "appended",
+    "cancelled",
+    "entered-in-error",
+    "deleted",
+    "unknown",
+]
+
+# Site rule 9: C over F over P; a retraction of the same moment wins over everything.
+_STATUS_RANK: Mapping[str, int] = {
+    "unknown": 0,
+    "registered": 1,
+    "preliminary": 2,
+    "final": 3,
+    "appended": 4,
+    "amended": 4,
+    "corrected": 4,
+    "cancelled": 5,
+    "deleted": 5,
+    "entered-in-error": 6,
+}
+RETRACTED = frozenset({"entered-in-error", "cancelled", "deleted"})
+
+_SPAN = {"minute": timedelta(minutes=1), "second": timedelta(seconds=1), "day": timedelta(days=1)}
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """A clinical time as its sender gave it (site rule 11).
+
+    Attributes:
+        value: Local wall time, naive; parts beyond `precision` are at their least.
+        precision: The finest part that was sent.
+        offset_minutes: Offset from UTC, or None for dates and for unzoned senders.
+        assumed_zone: The offset came from the site file, not from the message.
+    """
+
+    value: datetime
+    precision: Precision = "second"
+    offset_minutes: int | None = None
+    assumed_zone: bool = False
+
+    @property
+    def earliest(self) -> datetime:
+        """First instant this may mean, aware UTC; an unknown offset reads as UTC."""
+        return (self.value - timedelta(minutes=self.offset_minutes or 0)).replace(tzinfo=UTC)
+
+    @property
+    def latest(self) -> datetime:
+        """Last instant this may mean, aware UTC."""
+        if self.precision == "year":
+            end = self.value.replace(year=self.value.year + 1)
+        elif self.precision == "month":
+            end = (self.value.replace(day=1) + timedelta(days=32)).replace(day=1)
+        else:
+            end = self.value + _SPAN[self.precision]
+        return replace(self, value=end).earliest - timedelta(microseconds=1)
+
+    def isoformat(self) -> str:
+        """FHIR's date or dateTime text: partial dates stay partial."""
+        text = self.value.isoformat()
+        length = {"year": 4, "month": 7, "day": 10}.get(self.precision)
+        if length:
+            return text[:length]
+        if self.offset_minutes is None:
+            return text
+        zone = timezone(timedelta(minutes=self.offset_minutes))
+        return self.value.replace(tzinfo=zone).isoformat()
+
+    @classmethod
+    def instant(cls, moment: datetime) -> When:
+        """An aware moment as a clinical time with its own offset."""
+        offset = moment.utcoffset()
+        minutes = int(offset.total_seconds() // 60) if offset is not None else None
+        return cls(moment.replace(tzinfo=None), "second", minutes)
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """A value and the authority that gave it out; neither means anything alone.
+
+    Attributes:
+        value: CX.1, FHIR Identifier.value or DICOM (0010,0020).
+        authority: The site's canonical name of CX.4, FHIR Identifier.system or DICOM (0010,0021).
+        type: Table 0203 (MR, PI, NI, VN); not part of equality of persons.
+    """
+
+    value: str
+    authority: str
+    type: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.authority}|{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One coding; `system` is FHIR's URI."""
+
+    system: str
+    code: str
+    display: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A measured number, its text kept as it was sent.
+
+    Attributes:
+        value: Exact decimal.
+        unit: UCUM code, or None while the sent unit is blank or unknown (site rule 12): such a
+            quantity is never converted and never a feature.
+        text: The number as sent ("1.00" stays "1.00").
+        raw_unit: The unit as sent.
+        comparator: One of < <= >= > or None.
+    """
+
+    value: Decimal
+    unit: str | None
+    text: str
+    raw_unit: str = ""
+    comparator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A coded answer with all its codings."""
+
+    codes: tuple[Code, ...]
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Free text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A range or period, either end open; texts as sent."""
+
+    low: str | None
+    high: str | None
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Two numbers that belong together ("1:128")."""
+
+    numerator: Decimal
+    denominator: Decimal
+    text: str
+    separator: str = ":"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Sampled numbers (NA): rows of values as sent."""
+
+    rows: tuple[tuple[str, ...], ...]
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A document inside or behind a message; bytes stay in the raw message, found by `path`."""
+
+    content_type: str
+    size: int | None = None
+    sha256: str | None = None
+    url: str | None = None
+    title: str = ""
+
+
+Value: TypeAlias = (
+    Quantity | Coded | Text | Interval | Ratio | Series | Attachment | When | Identifier
+)
+_VALUES: Mapping[str, type] = {
+    t.__name__: t
+    for t in (Quantity, Coded, Text, Interval, Ratio, Series, Attachment, When, Identifier)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where entries came from; one object shared by all entries of a message.
+
+    Attributes:
+        interface: Name of the door as the site file calls it.
+        message: Ledger id of the raw message or instance set.
+        received_at: Aware UTC.
+        origin: `history` and `own` never trigger anything (site rules 1 and 3).
+        rank: The site's trust in this source; the higher wins a tie.
+    """
+
+    interface: str
+    message: int
+    received_at: datetime
+    origin: Origin = "live"
+    rank: int = 0
+
+
+_NO_DETAILS: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One immutable fact about one patient.
+
+    Attributes:
+        kind: What sort of fact.
+        key: Business key within the patient; versions of one fact share it.
+        patient: Identifier as received (site rule 6); aliases are folded when read.
+        source: Message and door.
+        path: Field path inside the message ("OBX[3]-5", "Observation.valueQuantity").
+        status: Status of this version of the fact.
+        code: What was measured, diagnosed, done; LOINC, SNOMED or ICD where the message has it.
+        alternates: The other codings of the same concept.
+        value: Its value, or None.
+        effective: Clinical time.
+        source_time: When the source made this version (OBR-22, issued, lastUpdated).
+        twin: Second key under which the same fact is known to doors that lack the first (site
+            rule 10): code and clinical time.
+        details: Further facts, JSON values only.
+        seq: Ledger sequence, 0 before it is stored.
+    """
+
+    kind: Kind
+    key: str
+    patient: Identifier
+    source: Source
+    path: str
+    status: Status = "final"
+    code: Code | None = None
+    alternates: tuple[Code, ...] = ()
+    value: Value | None = None
+    effective: When | None = None
+    source_time: When | None = None
+    twin: str | None = None
+    details: Mapping[str, Any] = field(default_factory=lambda: _NO_DETAILS)
+    seq: int = 0
+
+    @property
+    def precedence(self) -> tuple[datetime, int, int, int]:
+        """Which version of a fact wins: the greatest (site rule 9)."""
+        moment = self.source_time.earliest if self.source_time else self.source.received_at
+        return (moment, _STATUS_RANK[self.status], self.source.rank, self.seq)
+
+    def has_code(self, code: str) -> bool:
+        """Whether any coding of this entry is `code`, given as system|code or bare code."""
+        wanted = code.rpartition("|")
+        return any(
+            c.code == wanted[2] and (not wanted[0] or c.system == wanted[0])
+            for c in ((self.code, *self.alternates) if self.code else self.alternates)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientRecord:
+    """What was known of one person at one moment.
+
+    Attributes:
+        entries: The winning version of each fact, oldest clinical time first.
+        as_of: The moment.
+        identifiers: Every identifier that names this person then.
+    """
+
+    entries: tuple[Entry, ...]
+    as_of: datetime
+    identifiers: frozenset[Identifier]
+
+    @classmethod
+    def of(
+        cls,
+        entries: Iterable[Entry],
+        *,
+        as_of: datetime,
+        knowledge: Knowledge = "received",
+        codes: frozenset[str] | None = None,
+    ) -> PatientRecord:
+        """Fold entries into the record as of a moment.
+
+        Args:
+            entries: All entries filed under the person's identifiers, any order.
+            as_of: Aware UTC; nothing known later is read.
+            knowledge: `received` (live, prediction locks) reads what had reached us; `source`
+                (retrospective, backfill) what its source had issued.
+            codes: Keep coded entries of these bare codes only (uncoded ones stay).
+        """
+        known = [e for e in entries if _known_at(e, knowledge) <= as_of]
+        identifiers = frozenset(e.patient for e in known) | frozenset(
+            e.value for e in known if e.kind == "alias" and isinstance(e.value, Identifier)
+        )
+        winners = (_winner(group) for group in _facts(known))
+        kept = [
+            e for e in winners if e.status not in RETRACTED and (codes is None or _any_of(e, codes))
+        ]
+        kept.sort(key=lambda e: (_clinical(e), e.seq, e.key))
+        return cls(entries=tuple(kept), as_of=as_of, identifiers=identifiers)
+
+    def of_kind(self, kind: Kind) -> tuple[Entry, ...]:
+        """Winning entries of a kind, oldest first."""
+        return tuple(e for e in self.entries if e.kind == kind)
+
+    def coded(self, *codes: str) -> tuple[Entry, ...]:
+        """Winning entries of any of these codes (bare or system|code), oldest first."""
+        return tuple(e for e in self.entries if any(e.has_code(c) for c in codes))
+
+    def latest(
+        self, code: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Entry | None:
+        """Newest entry of a code by clinical time, within [since, until]."""
+        for entry in reversed(self.entries):
+            if entry.has_code(code) and _within(entry, since, until):
+                return entry
+        return None
+
+    def demographic(self, name: str) -> Entry | None:
+        """One demographic field: `birth_date`, `sex`, `name`, `deceased`."""
+        return next((e for e in self.entries if e.key == f"patient/{name}"), None)
+
+
+def _winner(versions: Sequence[Entry]) -> Entry:
+    """The greatest version; one that came without its value (OBX-11 = U) keeps the one before."""
+    best = max(versions, key=lambda e: e.precedence)
+    if best.value is not None or not best.details.get("value_as_before"):
+        return best
+    valued = [e for e in versions if e.value is not None and e.status not in RETRACTED]
+    if not valued:
+        return best
+    return replace(best, value=max(valued, key=lambda e: e.precedence).value)
+
+
+def _known_at(entry: Entry, knowledge: Knowledge) -> datetime:
+    if knowledge == "source" and entry.source_time:
+        return entry.source_time.earliest
+    return entry.source.received_at
+
+
+def _clinical(entry: Entry) -> datetime:
+    return entry.effective.earliest if entry.effective else entry.source.received_at
+
+
+def _within(entry: Entry, since: datetime | None, until: datetime | None) -> bool:
+    moment = _clinical(entry)
+    return (since is None or moment >= since) and (until is None or moment <= until)
+
+
+def _any_of(entry: Entry, codes: frozenset[str]) -> bool:
+    if entry.code is None:
+        return True
+    return entry.code.code in codes or any(c.code in codes for c in entry.alternates)
+
+
+def _facts(entries: Sequence[Entry]) -> Iterable[list[Entry]]:
+    """Group the versions of each fact: by key, then by twin across doors (site rule 10)."""
+    by_key: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        by_key[entry.key].append(entry)
+    keys_of_twin: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        if entry.twin:
+            keys_of_twin[entry.twin].add(entry.key)
+    root = {key: key for key in by_key}
+
+    def find(key: str) -> str:
+        while root[key] != key:
+            root[key] = root[root[key]]
+            key = root[key]
+        return key
+
+    for keys in keys_of_twin.values():
+        weak = [k for k in keys if "@" in k]
+        # A key that carries "@" was made from the clinical time because the door had no filler
+        # number; only such a key may join another. Two filler numbers are two facts.
+        strong = sorted(k for k in keys if "@" not in k)
+        for key in weak:
+            root[find(key)] = find(strong[0] if strong else weak[0])
+    merged: dict[str, list[Entry]] = defaultdict(list)
+    for key, group in by_key.items():
+        merged[find(key)].extend(group)
+    return merged.values()
+
+
+def to_json(entry: Entry) -> dict[str, Any]:
+    """The parts of an entry that the ledger keeps as JSON (not key columns, source or seq)."""
+    body: dict[str, Any] = {}
+    if entry.alternates:
+        body["alternates"] = [[c.system, c.code, c.display] for c in entry.alternates]
+    if entry.code and entry.code.display:
+        body["display"] = entry.code.display
+    if entry.value is not None:
+        body["value"] = value_to_json(entry.value)
+    if entry.effective:
+        body["effective"] = when_to_json(entry.effective)
+    if entry.source_time:
+        body["source_time"] = when_to_json(entry.source_time)
+    if entry.details:
+        body["details"] = dict(entry.details)
+    return body
+
+
+def when_to_json(when: When) -> list[Any]:
+    """`[iso, precision, offset, assumed]`."""
+    return [when.value.isoformat(), when.precision, when.offset_minutes, when.assumed_zone]
+
+
+def when_from_json(data: Sequence[Any]) -> When:
+    """Inverse of `when_to_json`."""
+    return When(datetime.fromisoformat(data[0]), data[1], data[2], data[3])
+
+
+def value_to_json(value: Value) -> dict[str, Any]:
+    """A value with its type's name under `type`."""
+    match value:
+        case Quantity():
+            return {
+                "type": "Quantity",
+                "value": str(value.value),
+                "unit": value.unit,
+                "text": value.text,
+                "raw_unit": value.raw_unit,
+                "comparator": value.comparator,
+            }
+        case Coded():
+            return {
+                "type": "Coded",
+                "codes": [[c.system, c.code, c.display] for c in value.codes],
+                "text": value.text,
+            }
+        case Ratio():
+            return {
+                "type": "Ratio",
+                "numerator": str(value.numerator),
+                "denominator": str(value.denominator),
+                "text": value.text,
+                "separator": value.separator,
+            }
+        case When():
+            return {"type": "When", "when": when_to_json(value)}
+        case Identifier():
+            # Its own `type` (table 0203) must not hide the name of the class.
+            return {
+                "type": "Identifier",
+                "value": value.value,
+                "authority": value.authority,
+                "type_code": value.type,
+            }
+        case Series():
+            return {"type": "Series", "rows": [list(r) for r in value.rows], "unit": value.unit}
+        case _:
+            fields = {name: getattr(value, name) for name in value.__slots__}
+            return {"type": type(value).__name__, **fields}
+
+
+def value_from_json(data: Mapping[str, Any]) -> Value:
+    """Inverse of `value_to_json`."""
+    rest = {k: v for k, v in data.items() if k != "type"}
+    match data["type"]:
+        case "Quantity":
+            return Quantity(**{**rest, "value": Decimal(rest["value"])})
+        case "Coded":
+            return Coded(tuple(Code(*c) for c in rest["codes"]), rest["text"])
+        case "Ratio":
+            numbers = {k: Decimal(rest[k]) for k in ("numerator", "denominator")}
+            return Ratio(**{**rest, **numbers})
+        case "When":
+            return when_from_json(rest["when"])
+        case "Identifier":
+            return Identifier(rest["value"], rest["authority"], rest["type_code"])
+        case "Series":
+            return Series(tuple(tuple(r) for r in rest["rows"]), rest["unit"])
+        case name:
+            made: Value = _VALUES[name](**rest)
+            return made

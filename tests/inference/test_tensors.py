@@ -1,0 +1,125 @@
+"""tensors: any spacing, direction and field becomes the declared grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from inference import conform, tensors
+from inference.errors import UnusableVolume
+from inference.packs import Pack
+from inference.training import examples, liver
+from mappings.images import CtStudy, Volume
+
+
+def volume(voxels: np.ndarray, spacing: tuple[float, float, float], affine: np.ndarray) -> Volume:
+    """A stack."""
+    return Volume(voxels=voxels.astype(np.float32), spacing_mm=spacing, affine=affine)
+
+
+def only(study: CtStudy, **volumes: Volume) -> CtStudy:
+    """The study with other volumes."""
+    return CtStudy(
+        study_instance_uid=study.study_instance_uid,
+        phases=volumes,  # type: ignore[arg-type]
+        choices=tuple(c for c in study.choices if c.phase in volumes),
+        instances=study.instances,
+        rejected={},
+    )
+
+
+@pytest.fixture
+def study(patient: liver.SyntheticPatient) -> CtStudy:
+    """The patient's CT on the pack's own grid."""
+    made = examples.study(patient)
+    assert made is not None
+    return made
+
+
+def test_a_study_on_the_grid_stays_as_it_is(
+    pack: Pack, study: CtStudy, patient: liver.SyntheticPatient
+) -> None:
+    """Clipped, and otherwise bit for bit."""
+    assert patient.ct is not None
+    made = tensors.ct(pack.manifest.ct, study)
+    assert np.array_equal(np.clip(patient.ct, -200, 300), made.voxels)
+    assert [1, 1, 1, 1] == made.phases.tolist()
+
+
+@pytest.mark.parametrize("flip", [(1, 1, 1), (-1, 1, 1), (1, -1, -1)])
+def test_thin_slices_and_flipped_axes_give_the_same_tensor(
+    pack: Pack, study: CtStudy, flip: tuple[int, int, int]
+) -> None:
+    """96 slices of 1 mm with 2 mm pixels, stored in any direction, average back."""
+    fine = {}
+    for name, one in study.phases.items():
+        v = one.voxels.repeat(4, 0).repeat(2, 1).repeat(2, 2)[:: flip[0], :: flip[1], :: flip[2]]
+        z, y, x = (s * f for s, f in zip((1.0, 2.0, 2.0), flip, strict=True))
+        start = [
+            7.0 - (n - 1) * s * (f < 0)
+            for n, s, f in zip(v.shape, (1.0, 2.0, 2.0), flip, strict=True)
+        ]
+        origin = [
+            o + (n - 1) * abs(s) * (f < 0) * 2
+            for o, n, s, f in zip(start, v.shape, (1.0, 2.0, 2.0), flip, strict=True)
+        ]
+        affine = np.array(
+            [[0, 0, x, origin[2]], [0, y, 0, origin[1]], [z, 0, 0, origin[0]], [0, 0, 0, 1.0]]
+        )
+        fine[name] = volume(v, (1.0, 2.0, 2.0), affine)
+    expected = tensors.ct(pack.manifest.ct, study).voxels
+    got = tensors.ct(pack.manifest.ct, only(study, **fine)).voxels
+    assert np.allclose(expected, got, atol=1e-3)
+
+
+def test_a_bigger_field_is_cut_around_its_centre(pack: Pack, study: CtStudy) -> None:
+    """Air around the block changes nothing but the field."""
+    wide = {
+        n: volume(
+            np.pad(v.voxels, ((2, 2), (10, 10), (6, 6)), constant_values=-1000),
+            v.spacing_mm,
+            v.affine,
+        )
+        for n, v in study.phases.items()
+    }
+    expected = tensors.ct(pack.manifest.ct, study).voxels
+    assert np.array_equal(expected, tensors.ct(pack.manifest.ct, only(study, **wide)).voxels)
+
+
+def test_outside_of_the_field_is_the_lower_clip(pack: Pack, study: CtStudy) -> None:
+    """A short stack leaves slices at -200 HU."""
+    short = {n: volume(v.voxels[4:-4], v.spacing_mm, v.affine) for n, v in study.phases.items()}
+    made = tensors.ct(pack.manifest.ct, only(study, **short)).voxels
+    assert np.all(made[:, :4] == -200)
+    assert np.all(made[:, -4:] == -200)
+
+
+def test_an_absent_or_doubtful_phase_is_masked(pack: Pack, study: CtStudy) -> None:
+    """Its channel is 0 and the mask says so."""
+    phases = {n: v for n, v in study.phases.items() if n != "NC"}
+    made = tensors.ct(pack.manifest.ct, only(study, **phases))
+    assert ([0, 1, 1, 1], "not in the study") == (made.phases.tolist(), made.masked["NC"])
+    assert not made.voxels[0].any()
+
+
+def test_a_required_phase_must_be_there(pack: Pack, study: CtStudy) -> None:
+    """Without the portal venous phase there is no tensor."""
+    phases = {n: v for n, v in study.phases.items() if n != "PV"}
+    with pytest.raises(UnusableVolume, match="phase PV"):
+        tensors.ct(pack.manifest.ct, only(study, **phases))
+
+
+def test_a_steep_stack_is_refused(pack: Pack, study: CtStudy) -> None:
+    """More than 10 degrees off the axial plane."""
+    c, s = np.cos(0.3), np.sin(0.3)
+    tilt = np.array([[1, 0, 0, 0], [0, c, -s, 0], [0, s, c, 0], [0, 0, 0, 1]])
+    phases = {n: volume(v.voxels, v.spacing_mm, tilt @ v.affine) for n, v in study.phases.items()}
+    with pytest.raises(UnusableVolume, match="off the axial plane"):
+        tensors.ct(pack.manifest.ct, only(study, **phases))
+
+
+def test_an_example_keeps_every_voxel(study: CtStudy) -> None:
+    """The example format is lossless for whole HU."""
+    back = conform._ct(conform._ct_to_json(study))
+    for name, one in study.phases.items():
+        assert np.array_equal(one.voxels, back.phases[name].voxels)

@@ -1,0 +1,187 @@
+"""The lossless reader: delimiters, line ends, escapes, charsets, and bytes that are no message."""
+
+from __future__ import annotations
+
+import pytest
+from feeds import msh
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mappings.errors import UnreadableMessage
+from mappings.hl7v2.er7 import DELETE, parse
+
+HEAD = msh()
+
+
+def fields(body: str, *, head: str = HEAD, charset: str | None = None) -> list[str]:
+    """The fields of the second segment."""
+    return parse(f"{head}\r{body}\r".encode(), charset).segments[1].fields
+
+
+def test_field_one_of_msh_is_the_separator() -> None:
+    """MSH is numbered as HL7 numbers it."""
+    header = parse(HEAD.encode()).segments[0]
+    assert ("|", "^~\\&", "C1") == (header.field(1), header.field(2), header.field(10))
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_line_ends_of_every_kind_end_segments(end: str) -> None:
+    """Files and feeds differ; the segments do not."""
+    message = parse(end.join([HEAD, "PID|1", "PV1|1", ""]).encode())
+    assert ["MSH", "PID", "PV1"] == [s.name for s in message.segments]
+
+
+def test_a_line_end_inside_a_field_belongs_to_the_field() -> None:
+    """A line without a segment name is the rest of the one before, and is counted."""
+    message = parse(f"{HEAD}\rOBX|1|TX|A||first\rsecond line|||F\rPV1|1\r".encode())
+    assert ("first\nsecond line", 1) == (message.segments[1].field(5), message.joined)
+
+
+def test_any_delimiters_are_read() -> None:
+    """MSH-1 and MSH-2 say what separates; nothing is assumed."""
+    message = parse(b"MSH#*%!@#LAB\rPID#1##A*B%C*D@E\r")
+    first, second = message.repetitions(message.segments[1].field(3))
+    assert ["A", "B"] == message.components(first)
+    assert ["D", "E"] == message.subcomponents(message.components(second)[1])
+
+
+def test_five_encoding_characters_are_read() -> None:
+    """v2.7 added the truncation character."""
+    assert "#" == parse(b"MSH|^~\\&#|LAB\r").delimiters.truncation
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        (r"a\F\b\S\c\T\d\R\e\E\f", r"a|b^c&d~e\f"),
+        (r"line\.br\next", "line\nnext"),
+        (r"two\.sp+2\down", "two\n\ndown"),
+        (r"\H\bold\N\ plain", "bold plain"),
+        (r"\X41E4BDA0\ ", "A你 "),
+        (r"C:\temp\file", r"C:\temp\file"),
+        (r"C:\temp\.br\x", "C:\\temp\nx"),
+        (r"\Zab\ stays", r"\Zab\ stays"),
+        (r"\Q\ stays", r"\Q\ stays"),
+        (r"\XZZ\ stays", r"\XZZ\ stays"),
+        ("end\\", "end\\"),
+        ("\\", "\\"),
+        (r"{\rtf1\ansi x}", r"{\rtf1\ansi x}"),
+    ],
+)
+def test_escapes_are_resolved_and_unknown_ones_stay(sent: str, text: str) -> None:
+    """A bare backslash never fails."""
+    message = parse(f"{HEAD}\rNTE|1||{sent}\r".encode())
+    assert text == message.unescape(message.segments[1].field(3))
+
+
+def test_an_escaped_separator_does_not_separate() -> None:
+    """Unescaping comes after splitting."""
+    message = parse(f"{HEAD}\rOBX|1|CE|A\\S\\B^C\r".encode())
+    assert ["A^B", "C"] == message.components(message.segments[1].field(3))
+
+
+def test_a_delete_is_not_an_empty_field() -> None:
+    """Two quotes delete, nothing changes nothing."""
+    found = fields('PID|1|""||x')
+    assert (DELETE, "") == (found[2], found[3])
+
+
+@pytest.mark.parametrize(
+    ("declared", "codec"),
+    [
+        ("UNICODE UTF-8", "utf-8"),
+        ("GB 18030-2000", "gb18030"),
+        ("~GB 18030-2000", "gb18030"),
+        ("BIG-5", "big5"),
+    ],
+)
+def test_the_charset_of_msh_18_is_honoured(declared: str, codec: str) -> None:
+    """Also as the second repetition after a default that is blank."""
+    raw = f"{msh(f18=declared)}\rPID|1||||林^三\r".encode(codec)
+    assert "林^三" == parse(raw).segments[1].field(5)
+
+
+@pytest.mark.parametrize("part", [1, 2, 5, 15])
+def test_every_part_of_8859_is_honoured(part: int) -> None:
+    """8859/1 and its neighbours, by number."""
+    raw = f"{msh(f18=f'8859/{part}')}\rPID|1||||x\r".encode(f"iso8859-{part}")
+    assert f"iso8859-{part}" == parse(raw).codec
+
+
+def test_japanese_bytes_that_look_like_bars_do_not_separate() -> None:
+    """ISO IR87 uses the bytes of delimiters inside its two-byte mode."""
+    raw = f"{msh(f18='~ISO IR87')}\rPID|1||||山田^太郎\r".encode("iso2022_jp")
+    assert "山田^太郎" == parse(raw).segments[1].field(5)
+
+
+def test_chinese_trail_bytes_that_look_like_delimiters_do_not_separate() -> None:
+    """GB 18030 has trail bytes 0x5C, 0x5E, 0x7C and 0x7E."""
+    name = next(c for c in map(chr, range(0x4E00, 0x9FA5)) if c.encode("gb18030")[1:] == b"|")
+    raw = f"{msh(f18='GB18030')}\rPID|1||||{name}^x\r".encode("gb18030")
+    assert f"{name}^x" == parse(raw).segments[1].field(5)
+
+
+def test_a_site_charset_overrules_msh_18() -> None:
+    """Senders that declare ASCII and send GB 18030 are everyday."""
+    raw = f"{msh(f18='ASCII')}\rPID|1||||张\r".encode("gb18030")
+    assert "张" == parse(raw, "gb18030").segments[1].field(5)
+
+
+def test_bytes_outside_the_declared_charset_are_marked() -> None:
+    """The message is read, and says that it was damaged."""
+    raw = f"{msh(f18='UNICODE UTF-8')}\rPID|1||||".encode() + b"\xff\r"
+    message = parse(raw)
+    assert (True, "\ufffd") == (message.damaged, message.segments[1].field(5))
+
+
+@pytest.mark.parametrize("sent", [b"a\0b", b"a\\X00\\b"])
+def test_nul_is_replaced(sent: bytes) -> None:
+    """No database stores it in text; the raw bytes keep it."""
+    message = parse(HEAD.encode() + b"\rNTE|1||" + sent + b"\r")
+    assert "a\ufffdb" == message.unescape(message.segments[1].field(3))
+
+
+def test_the_received_bytes_are_kept() -> None:
+    """Whatever was read, `raw` is what came."""
+    raw = b"\xef\xbb\xbfMSH|^~\\&|A\r\nZZZ|\xff\r\n"
+    assert raw == parse(raw).raw
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"PID|1", b"MSH", b"MSHA", b"MSH|", b"MSH||A", b"MSH|^^|A", b"MSH|^~\\&#!?|A", b"\x00"],
+)
+def test_bytes_without_an_msh_are_unreadable(raw: bytes) -> None:
+    """Only this is refused."""
+    with pytest.raises(UnreadableMessage):
+        parse(raw)
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=150, deadline=None)
+def test_arbitrary_bytes_are_read_or_unreadable(tail: bytes) -> None:
+    """Nothing but UnreadableMessage ever leaves the reader."""
+    for raw in (tail, b"MSH|^~\\&|" + tail):
+        try:
+            message = parse(raw)
+        except UnreadableMessage:
+            continue
+        assert raw == message.raw
+        for segment in message.segments:
+            for text in segment.fields:
+                for part in message.repetitions(text):
+                    message.subcomponents(message.components(part)[0])
+
+
+WORD = st.text(
+    st.characters(blacklist_characters="\r\n|\0", blacklist_categories=["Cs"]), max_size=8
+)
+
+
+@given(st.lists(st.lists(WORD, max_size=6), max_size=5))
+@settings(max_examples=80, deadline=None)
+def test_segments_written_are_segments_read(rows: list[list[str]]) -> None:
+    """Joining the fields again gives the text that came."""
+    lines = ["|".join(["ZZ1", *row]) for row in rows]
+    message = parse("\r".join([msh(f18="UNICODE UTF-8"), *lines, ""]).encode())
+    assert lines == ["|".join(s.fields) for s in message.segments[1:]]

@@ -1,0 +1,100 @@
+"""Identifiers with their authority, whatever standard names it."""
+
+from __future__ import annotations
+
+import pytest
+
+from mappings import codes, identity
+from mappings.record import Code, Identifier
+from mappings.sections import sections
+from mappings.site import Site
+
+MRN = "https://hospital.example/ns/mrn"
+WHO = Identifier("1", MRN)
+
+
+@pytest.mark.parametrize("system", [MRN, "urn:oid:1.2.3.4", "", "HOSP"])
+def test_one_person_by_fhir_and_dicom_whatever_the_authority_is_called(
+    system: str, site: Site
+) -> None:
+    """Namespace, OID, URI and nothing at all are one authority here."""
+    assert WHO == identity.of_fhir({"system": system, "value": " 1 "}, site)
+    assert WHO == identity.of_dicom("1 ", system, "", site)
+
+
+def test_the_universal_entity_serves_where_the_issuer_is_blank(site: Site) -> None:
+    """(0010,0024) with an OID."""
+    assert WHO == identity.of_dicom("1", "", "urn:oid:1.2.3.4", site)
+
+
+@pytest.mark.parametrize("system", ["urn:oid:9.9", "ELSEWHERE"])
+def test_an_unknown_authority_is_not_the_default_one(system: str, site: Site) -> None:
+    """The default is for identifiers sent without any."""
+    assert identity.of_fhir({"system": system, "value": "1"}, site) is None
+    assert identity.of_dicom("1", system, "", site) is None
+
+
+def test_without_a_default_a_bare_number_names_nobody() -> None:
+    """Site rule 6: the item is parked."""
+    assert identity.of_dicom("1", "", "", Site()) is None
+
+
+@pytest.mark.parametrize("kind", ["SS", "DL", "VN", "AN"])
+def test_a_number_of_another_kind_never_falls_under_the_default(kind: str, site: Site) -> None:
+    """A visit number is no medical record number."""
+    sent = {"value": "1", "type": {"coding": [{"code": kind}]}}
+    assert identity.of_fhir(sent, site) is None
+
+
+def test_a_medical_record_number_is_preferred() -> None:
+    """Then the order of the message."""
+    first, second = Identifier("1", "a", "PI"), Identifier("2", "a", "MR")
+    assert second == identity.choose([first, second])
+    assert identity.choose([]) is None
+
+
+def test_persons_are_equal_by_value_and_authority_only() -> None:
+    """The type of an identifier does not make another person."""
+    assert Identifier("1", MRN, "MR") == Identifier("1", MRN, "PI")
+    assert Identifier("1", MRN) != Identifier("1", "urn:else")
+
+
+@pytest.mark.parametrize(
+    ("name", "uri"),
+    [
+        ("LN", "http://loinc.org"),
+        ("loinc", "http://loinc.org"),
+        ("http://loinc.org/", "http://loinc.org"),
+        ("I10", "http://hl7.org/fhir/sid/icd-10"),
+        ("", "urn:oncord:code:L"),
+        ("99 LAB", "urn:oncord:code:99%20LAB"),
+        ("urn:oid:1.2", "urn:oid:1.2"),
+    ],
+)
+def test_a_code_system_has_one_uri(name: str, uri: str) -> None:
+    """By its table 0396 name, its URI, or as a local one."""
+    assert uri == codes.system_uri(name)
+
+
+def test_a_mapped_local_code_stands_first(site: Site) -> None:
+    """And the local one stays as an alternate."""
+    local = Code(codes.system_uri("L"), "AFP", "afp")
+    assert (Code("http://loinc.org", "1834-1", "afp"), local) == codes.ranked([local], site)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("FINDINGS: a\nIMPRESSION: b", {"findings": "a", "impression": "b"}),
+        ("Findings\na\n\nImpression\nb", {"findings": "a", "impression": "b"}),
+        ("检查所见：a。诊断意见：b", {"findings": "a。", "impression": "b"}),
+        ("【影像所见】a\n【印象】b", {"findings": "a", "impression": "b"}),
+        ("the impression is unchanged", {}),
+        ("", {}),
+        ("IMPRESSION: a\nIMPRESSION: b", {"impression": "a\nb"}),
+        ("IMPRESSION:", {}),
+    ],
+)
+def test_headings_make_sections(text: str, found: dict[str, str]) -> None:
+    """English and Chinese; running text is no heading."""
+    assert found == sections(text)

@@ -1,0 +1,226 @@
+"""The fold: which version of a fact stands, what was known when, and JSON of every value."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import permutations
+
+import pytest
+
+from mappings.record import (
+    Attachment,
+    Code,
+    Coded,
+    Entry,
+    Identifier,
+    Interval,
+    PatientRecord,
+    Quantity,
+    Ratio,
+    Series,
+    Source,
+    Status,
+    Text,
+    Value,
+    When,
+    to_json,
+    value_from_json,
+    value_to_json,
+    when_from_json,
+    when_to_json,
+)
+
+WHO = Identifier("SYN-1", "https://hospital.example/ns/mrn", "MR")
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+AFP = Code("http://loinc.org", "1834-1", "AFP")
+LATER = NOON + timedelta(days=9)
+
+
+def entry(
+    number: str = "1",
+    *,
+    key: str = "observation/1834-1/F1/",
+    status: Status = "final",
+    issued: int | None = 0,
+    received: int = 0,
+    seq: int = 0,
+    rank: int = 0,
+    twin: str | None = None,
+    effective: When | None = None,
+) -> Entry:
+    """An AFP; `issued` and `received` are hours after noon."""
+    source_time = None if issued is None else When.instant(NOON + timedelta(hours=issued))
+    return Entry(
+        "observation",
+        key,
+        WHO,
+        Source("lab", seq, NOON + timedelta(hours=received), rank=rank),
+        "OBX[1]-5",
+        status,
+        AFP,
+        value=Quantity(Decimal(number), "ng/mL", number),
+        effective=effective or When.instant(NOON),
+        source_time=source_time,
+        twin=twin,
+        seq=seq,
+    )
+
+
+def numbers(*entries: Entry, as_of: datetime = LATER) -> list[str]:
+    """The values that stand."""
+    record = PatientRecord.of(entries, as_of=as_of)
+    return [e.value.text for e in record.entries if isinstance(e.value, Quantity)]
+
+
+def test_a_later_version_replaces_the_first_in_any_order() -> None:
+    """The greatest source time wins whatever the order of arrival."""
+    versions = [entry("1", issued=0), entry("2", issued=1), entry("3", issued=2)]
+    assert all(["3"] == numbers(*order) for order in permutations(versions))
+
+
+def test_a_late_older_version_never_wins() -> None:
+    """A message that was held up for a day does not undo a newer one."""
+    assert ["2"] == numbers(entry("2", issued=5, received=5), entry("1", issued=1, received=29))
+
+
+def test_a_correction_wins_over_final_over_preliminary_of_the_same_moment() -> None:
+    """Status rank decides between versions of one source time."""
+    versions = [entry("1", status="preliminary"), entry("2"), entry("3", status="corrected")]
+    assert all(["3"] == numbers(*order) for order in permutations(versions))
+
+
+@pytest.mark.parametrize("status", ["entered-in-error", "cancelled", "deleted"])
+def test_a_retracted_fact_is_gone(status: Status) -> None:
+    """A retraction leaves nothing, not the version before it."""
+    assert [] == numbers(entry("1"), entry("1", status=status, issued=1))
+
+
+def test_a_fact_restated_after_its_retraction_is_back() -> None:
+    """A newer final version ends a retraction."""
+    gone = entry("1", status="entered-in-error", issued=1)
+    assert ["2"] == numbers(entry("1"), gone, entry("2", issued=2))
+
+
+def test_nothing_known_later_is_read() -> None:
+    """`as_of` cuts by time of receipt."""
+    versions = (entry("1"), entry("2", issued=1, received=10))
+    assert ["1"] == numbers(*versions, as_of=NOON + timedelta(hours=9))
+
+
+def test_source_knowledge_reads_what_the_source_had_issued() -> None:
+    """Backfill asks when the laboratory knew, not when we did."""
+    late = entry("1", issued=1, received=500)
+    as_of = NOON + timedelta(hours=2)
+    by_receipt = PatientRecord.of([late], as_of=as_of)
+    by_source = PatientRecord.of([late], as_of=as_of, knowledge="source")
+    assert (0, 1) == (len(by_receipt.entries), len(by_source.entries))
+
+
+def test_the_higher_rank_wins_a_tie_between_doors() -> None:
+    """The site file ranks sources that say the same moment and status."""
+    assert ["2"] == numbers(entry("1", rank=0, seq=2), entry("2", rank=5, seq=1))
+
+
+def test_the_ledger_sequence_decides_last() -> None:
+    """Two versions equal in all else: the one stored later stands."""
+    assert ["2"] == numbers(entry("2", seq=2), entry("1", seq=1))
+
+
+def test_a_weak_key_joins_the_strong_one_of_the_same_twin() -> None:
+    """A FHIR copy without filler number is the fact the ORU stated."""
+    twin = "1834-1@2026-11-20T12:00Z/"
+    strong = entry("1", twin=twin)
+    weak = entry("2", key="observation/@ehr/Observation/1", twin=twin, issued=1, status="corrected")
+    assert ["2"] == numbers(strong, weak) == numbers(weak, strong)
+
+
+def test_two_filler_numbers_are_two_facts() -> None:
+    """The same test twice at one minute, ordered twice, is two results."""
+    twin = "1834-1@2026-11-20T12:00Z/"
+    other = entry("2", key="observation/1834-1/F2/", twin=twin)
+    assert ["1", "2"] == sorted(numbers(entry("1", twin=twin), other))
+
+
+def test_a_status_without_value_keeps_the_value_before() -> None:
+    """OBX-11 = U makes a preliminary result final without sending it again."""
+    first = entry("7", status="preliminary")
+    final = Entry(
+        "observation",
+        first.key,
+        WHO,
+        first.source,
+        "OBX[1]-5",
+        "final",
+        AFP,
+        effective=first.effective,
+        source_time=When.instant(NOON + timedelta(hours=1)),
+        details={"value_as_before": True},
+    )
+    record = PatientRecord.of([first, final], as_of=LATER)
+    found = record.latest("1834-1")
+    assert found is not None
+    assert ("final", first.value) == (found.status, found.value)
+
+
+def test_the_latest_is_the_newest_by_clinical_time() -> None:
+    """A value drawn earlier but issued later is not the latest."""
+    early = When.instant(NOON - timedelta(days=1))
+    old = entry("1", key="observation/1834-1/F0/", effective=early, issued=8)
+    found = PatientRecord.of([entry("2"), old], as_of=LATER).latest("1834-1")
+    assert found is not None
+    assert "2" == getattr(found.value, "text", None)
+
+
+def test_aliases_name_the_same_person() -> None:
+    """Every identifier of an alias entry belongs to the record."""
+    other = Identifier("99", "https://other.example", "PI")
+    alias = Entry("alias", f"alias/{other}", WHO, entry().source, "PID[1]-3", value=other)
+    record = PatientRecord.of([alias], as_of=LATER)
+    assert frozenset({WHO, other}) == record.identifiers
+
+
+def test_a_code_filter_keeps_uncoded_entries() -> None:
+    """Readiness asks for a pack's codes; demographics stay."""
+    sex = Entry("patient", "patient/sex", WHO, entry().source, "PID[1]-8", value=Text("male"))
+    kept = PatientRecord.of([entry(), sex], as_of=LATER, codes=frozenset({"2345-7"}))
+    assert ("patient/sex",) == tuple(e.key for e in kept.entries)
+
+
+VALUES: tuple[Value, ...] = (
+    Quantity(Decimal("1.00"), "ng/mL", "1.00", "ng/ml", "<"),
+    Quantity(Decimal("1E+3"), None, "1E3"),
+    Coded((AFP, Code("urn:oncord:code:L", "AFP")), "text"),
+    Text("检查所见"),
+    Interval("1", None, "mg/dL"),
+    Ratio(Decimal(1), Decimal(128), "1:128"),
+    Series((("1", "2"), ("3",)), "mV"),
+    Attachment("application/pdf", 15, "ab", None, "report"),
+    When(datetime(2026, 1, 1), "month"),
+    When(datetime(2026, 1, 1, 9, 30), "minute", 480, assumed_zone=True),
+    Identifier("1", "https://a.example", "NI"),
+)
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda v: type(v).__name__)
+def test_every_value_survives_json(value: Value) -> None:
+    """The ledger stores values as JSON; text, precision and type come back."""
+    assert value == value_from_json(json.loads(json.dumps(value_to_json(value))))
+
+
+def test_the_type_of_an_identifier_survives_json() -> None:
+    """Table 0203's code is no part of equality, so it is compared apart."""
+    back = value_from_json(value_to_json(Identifier("1", "https://a.example", "NI")))
+    assert "NI" == getattr(back, "type", None)
+
+
+def test_a_clinical_time_survives_json() -> None:
+    """Precision, offset and the mark of an assumed zone come back."""
+    moment = When(datetime(2026, 1, 1, 9, 30), "second", -300, assumed_zone=True)
+    assert moment == when_from_json(json.loads(json.dumps(when_to_json(moment))))
+
+
+def test_an_entry_without_details_stores_no_details() -> None:
+    """The stored body holds only what is there."""
+    assert ["display", "value", "effective", "source_time"] == list(to_json(entry()))

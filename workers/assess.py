@@ -1,0 +1,280 @@
+"""Assess: patients whose packs are ready, in batches, to locked predictions in the ledger.
+
+The record is read, the pack run, and the prediction written only if nobody changed the record
+meanwhile (site rule 4). A correction keeps its lineage; a result whose inputs no longer suffice is
+withdrawn. Source: architecture.md "Results never outlive their inputs"; writeback.md 3.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import structlog
+from sqlalchemy import Connection
+
+from inference import assess as assessing
+from inference import eligibility
+from inference.assess import Case
+from inference.packs import Pack
+from inference.prediction import Prediction
+from inference.session import Provider
+from interop.ledger import entries as record_rows
+from interop.ledger import images, jobs, results
+from interop.ledger.engine import reading, writing
+from interop.ledger.jobs import Claim, NewJob
+from interop.ledger.results import NewPrediction
+from mappings.dicom import part10
+from mappings.dicom.ct import ct_study
+from mappings.errors import ImageError
+from mappings.images import CtStudy
+from mappings.record import Coded, Entry, PatientRecord, Quantity, Text, When, when_to_json
+from workers.evidence import study_summary
+from workers.parts import Parts
+
+log = structlog.get_logger()
+
+_AGAIN = timedelta(milliseconds=50)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What was read for one claim."""
+
+    claim: Claim
+    epoch: int
+    as_of: datetime
+    answer: eligibility.Readiness
+    case: Case | None
+
+
+class Assess:
+    """The stage `assess`."""
+
+    name = "assess"
+    batch = 16
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        for pack in parts.packs:  # warm sessions: the first patient must not pay for loading
+            assessing.sessions(pack, cast(Provider, parts.settings.provider))
+
+    def work(self, claims: Sequence[Claim]) -> set[str]:
+        """Run a batch, pack by pack; every claim is finished, postponed or parked."""
+        by_pack: dict[str, list[Claim]] = defaultdict(list)
+        for claim in claims:
+            by_pack[claim.refs["pack"]].append(claim)
+        wanted: set[str] = set()
+        for name, held in by_pack.items():
+            pack = self._parts.pack(name)
+            if pack is None:
+                self._park(held, f"pack {name} is not there or refused")
+            else:
+                wanted |= self._run(pack, held)
+        return wanted
+
+    def _park(self, claims: Sequence[Claim], reason: str) -> None:
+        with writing(self._parts.engine) as connection:
+            for claim in claims:
+                jobs.park(connection, claim, now=self._parts.now(), reason=reason)
+
+    def _run(self, pack: Pack, claims: Sequence[Claim]) -> set[str]:
+        read = [self._read(pack, claim) for claim in claims]
+        cases = [r.case for r in read if r.case is not None]
+        provider = cast(Provider, self._parts.settings.provider)
+        made = iter(assessing.assess(pack, cases, provider))
+        wanted: set[str] = set()
+        for item in read:
+            prediction = next(made) if item.case is not None else None
+            with writing(self._parts.engine) as connection:
+                wanted |= self._record(connection, pack, item, prediction)
+        return wanted
+
+    def _read(self, pack: Pack, claim: Claim) -> Read:
+        """Record, readiness and images of one person, as of now."""
+        person = claim.refs["person"]
+        with reading(self._parts.engine) as connection:
+            epoch = record_rows.epoch_of(connection, person)
+            now = self._parts.now()
+            entries = record_rows.of_person(connection, person, codes=pack.codes)
+            record = PatientRecord.of(entries, as_of=now)
+            studies = [study_summary(row) for row in images.studies_of(connection, person)]
+            answer = eligibility.readiness(pack.manifest, record, studies, now)
+            uid = answer.study_instance_uid
+            rows = images.of_study(connection, uid) if uid else []
+        if answer.state != "ready" or answer.t0 is None:
+            return Read(claim, epoch, now, answer, None)
+        case = Case(record=record, ct=self._ct(rows), t0=answer.t0, as_of=now)
+        return Read(claim, epoch, now, answer, case)
+
+    def _ct(self, rows: Sequence[Any]) -> CtStudy | None:
+        """Volumes of the index study, or None when no series of it can be used."""
+        current = [row for row in rows if row.state == "current"]
+        datasets = [part10.read(self._parts.blobs.read(row.sha256)) for row in current]
+        try:
+            return ct_study(datasets, images.refs(current))
+        except ImageError as error:
+            log.warning("assess.no_usable_series", error=type(error).__name__)
+            return None
+
+    def _record(
+        self, connection: Connection, pack: Pack, item: Read, prediction: Prediction | None
+    ) -> set[str]:
+        """Lock a prediction, or withdraw the one it should have corrected."""
+        now = self._parts.now()
+        claim, person = item.claim, item.claim.refs["person"]
+        if record_rows.epoch_of(connection, person, lock=True) != item.epoch:
+            # The record grew while the pack ran: what was computed is stale before it is written.
+            jobs.postpone(connection, claim, until=now + _AGAIN, reason="record changed meanwhile")
+            return {"assess"}
+        corrects = self._corrected(connection, claim, pack, item)
+        if prediction is None:
+            wanted = self._withdraw(connection, corrects, item) if corrects else set()
+            jobs.finish(connection, claim, now=now, reason=f"not run: {item.answer.state}")
+            return wanted
+        secret = self._parts.settings.secret
+        key = prediction.instance_key(secret, person)
+        if results.by_instance_key(connection, key) is not None:
+            jobs.finish(connection, claim, now=now, reason="the same grounds, the same result")
+            return set()
+        made = self._new(pack, prediction, person, key, corrects, item)
+        head = results.chain_head(connection)
+        results.add_prediction(connection, made, head=head, now=now)
+        wanted = self._hand_over(connection, made, "corrected" if corrects else "preliminary")
+        jobs.finish(connection, claim, now=now, reason="predicted")
+        log.info("assess.predicted", pack=made.pack, prediction=made.id, why=made.why)
+        return wanted
+
+    def _corrected(
+        self, connection: Connection, claim: Claim, pack: Pack, item: Read
+    ) -> Any | None:
+        """The standing result this run replaces: one named by the job, or one of the same study."""
+        named = claim.refs.get("corrects")
+        for row in results.current(connection, claim.refs["person"], pack.manifest.id):
+            studies = {i["study_instance_uid"] for i in row.body["prediction"]["instances"]}
+            if row.id == named or item.answer.study_instance_uid in studies:
+                return row
+        return None
+
+    def _new(
+        self,
+        pack: Pack,
+        prediction: Prediction,
+        person: str,
+        key: str,
+        corrects: Any | None,
+        item: Read,
+    ) -> NewPrediction:
+        refs = item.claim.refs
+        why = refs["why"]
+        used = {u.key: (u.digest, u.seq) for u in prediction.used}
+        used |= {
+            f"instance/{i.sop_instance_uid}": (i.pixel_sha256, 0) for i in prediction.instances
+        }
+        assert item.case is not None
+        return NewPrediction(
+            id=self._parts.id(),
+            person=person,
+            pack=prediction.pack,
+            pack_version=prediction.pack_version,
+            pack_digest=prediction.pack_digest,
+            question=prediction.question,
+            instance_key=key,
+            series_key=prediction.series_key(
+                self._parts.settings.secret, person, item.answer.study_instance_uid or ""
+            ),
+            lineage=corrects.lineage if corrects else key,
+            revision=corrects.revision + 1 if corrects else 1,
+            supersedes=corrects.id if corrects else None,
+            why=why,
+            as_of=item.as_of,
+            body={
+                "prediction": prediction.to_json(),
+                "inputs": _inputs(pack, item.case.record, prediction),
+                "changed": refs.get("changed", ""),
+            },
+            used=used,
+        )
+
+    def _withdraw(self, connection: Connection, corrects: Any, item: Read) -> set[str]:
+        """The inputs no longer suffice: what stands in the EHR becomes entered-in-error."""
+        results.set_state(connection, corrects.id, "withdrawn")
+        log.warning("assess.withdrawn", pack=corrects.pack, prediction=corrects.id)
+        return self._queue(connection, corrects, "entered-in-error", f"{corrects.instance_key}#w")
+
+    def _hand_over(self, connection: Connection, made: NewPrediction, status: str) -> set[str]:
+        """Write-back is off until a site switches it on, per pack (site rule 3)."""
+        if not self._parts.site.packs[made.pack].write_back or self._parts.carrier is None:
+            return set()
+        return self._queue(connection, made, status, made.instance_key)
+
+    def _queue(self, connection: Connection, made: Any, status: str, key: str) -> set[str]:
+        if self._parts.carrier is None:
+            return set()
+        now = self._parts.now()
+        delivery = self._parts.id()
+        results.add_delivery(
+            connection,
+            {
+                "id": delivery,
+                "prediction": made.id,
+                "person": made.person,
+                "instance_key": key,
+                "lineage": made.lineage,
+                "carrier": self._parts.carrier.name,
+                "status": status,
+                "state": "PENDING",
+                "attempt": 0,
+                "bundle_digest": "",
+                "reason": "",
+                "created_at": now,
+                "updated_at": now,
+            },
+        )
+        job = NewJob(
+            stage="deliver",
+            lane=made.person,
+            key=f"deliver/{self._parts.carrier.name}/{key}",
+            refs={"delivery": delivery},
+        )
+        jobs.add(connection, [(self._parts.id(), job)], now=now)
+        return {"deliver"}
+
+
+def _inputs(pack: Pack, record: PatientRecord, prediction: Prediction) -> list[Mapping[str, Any]]:
+    """What the report says of each input used: words and references, frozen with the prediction."""
+    by_key = {entry.key: entry for entry in record.entries}
+    display = {i.id: i.display for i in pack.manifest.inputs}
+    return [
+        {
+            "key": used.key,
+            "label": display.get(used.used_as, used.used_as),
+            "text": _text(entry),
+            "when": when_to_json(entry.effective) if entry.effective else None,
+            "reference": entry.details.get("reference"),
+            "kind": _FHIR_TYPE.get(entry.kind, "Observation"),
+            "digest": used.digest,
+        }
+        for used in prediction.used
+        if (entry := by_key.get(used.key)) is not None
+    ]
+
+
+_FHIR_TYPE = {"patient": "Patient", "report": "DiagnosticReport", "condition": "Condition"}
+
+
+def _text(entry: Entry) -> str:
+    """A value for people; a narrative is named, not repeated."""
+    value = entry.value
+    if isinstance(value, Quantity):
+        return f"{value.comparator or ''}{value.text} {value.unit or value.raw_unit}".strip()
+    if isinstance(value, When):
+        return value.isoformat()
+    if isinstance(value, Coded):
+        return value.text or next((c.display or c.code for c in value.codes), "")
+    if isinstance(value, Text) and entry.kind != "report":
+        return value.text
+    return "findings section" if entry.kind == "report" else ""

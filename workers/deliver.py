@@ -1,0 +1,235 @@
+"""Deliver: locked predictions to the site's carrier, exactly once by key, in each person's order.
+
+The outbox row says SENDING before anything leaves; a row found SENDING or UNKNOWN is looked up in
+the EHR before it is sent again. Source: writeback.md 2.2; site rules 4 and 8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, cast
+
+import structlog
+from sqlalchemy import Connection
+
+from inference.packs import Pack
+from inference.prediction import Prediction
+from interop import metrics
+from interop.ehr import Receipt, Subject, Written
+from interop.errors import OutcomeUnknown, Permanent
+from interop.ledger import entries as record_rows
+from interop.ledger import jobs, results
+from interop.ledger.engine import reading, writing
+from interop.ledger.jobs import Claim
+from mappings.outbound.result import Correction, Input, Model, Outcome, Result, ResultStatus
+from mappings.record import Code, Identifier, PatientRecord, When, when_from_json
+from workers.parts import Parts
+
+log = structlog.get_logger()
+
+# Local code of what a pack asks, and how its report is coded (writeback.md 1.7).
+_REPORT_CODE = Code("http://loinc.org", "18748-4", "Diagnostic imaging study")
+_CATEGORY = Code("http://terminology.hl7.org/CodeSystem/v2-0074", "RAD", "Radiology")
+
+
+class Deliver:
+    """The stage `deliver`."""
+
+    name = "deliver"
+    batch = 1
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def work(self, claims: Sequence[Claim]) -> set[str]:
+        """Deliver one result."""
+        for claim in claims:
+            self._deliver(claim)
+        return set()
+
+    def _deliver(self, claim: Claim) -> None:
+        carrier = self._parts.carrier
+        delivery_id = claim.refs["delivery"]
+        if carrier is None:
+            raise Permanent("this site has no carrier")
+        with writing(self._parts.engine) as connection:
+            row = results.delivery(connection, delivery_id)
+            if row.state == "CONFIRMED":
+                jobs.finish(connection, claim, now=self._parts.now(), reason="already confirmed")
+                return
+            result = self._result(connection, row)
+            subject = self._subject(connection, row.person)
+            previous = self._previous(connection, row)
+            results.set_delivery(
+                connection,
+                delivery_id,
+                now=self._parts.now(),
+                state="SENDING",
+                attempt=row.attempt + 1,
+            )
+        uncertain = row.state in ("SENDING", "UNKNOWN")
+        try:
+            receipt = carrier.deliver(result, subject, previous=previous, uncertain=uncertain)
+        except Exception as error:
+            self._failed(delivery_id, error)
+            raise
+        self._confirm(claim, delivery_id, receipt)
+
+    def _failed(self, delivery_id: int, error: BaseException) -> None:
+        """Keep in the outbox what is known of the outcome; the job itself is settled by `drain`."""
+        state = "PENDING"
+        if isinstance(error, OutcomeUnknown):
+            state = "UNKNOWN"
+        elif isinstance(error, Permanent):
+            state = "PARKED"
+        reason = error.reason if isinstance(error, (OutcomeUnknown, Permanent)) else ""
+        metrics.deliveries.labels("fhir", state).inc()
+        with writing(self._parts.engine) as connection:
+            results.set_delivery(
+                connection, delivery_id, now=self._parts.now(), state=state, reason=reason
+            )
+
+    def _confirm(self, claim: Claim, delivery_id: int, receipt: Receipt) -> None:
+        now = self._parts.now()
+        resources = {role: [w.reference, w.version] for role, w in receipt.written.items()}
+        digest = hashlib.sha256(repr(sorted(resources.items())).encode()).hexdigest()
+        with writing(self._parts.engine) as connection:
+            results.set_delivery(
+                connection,
+                delivery_id,
+                now=now,
+                state="CONFIRMED",
+                resources=resources,
+                bundle_digest=digest,
+                reason="",
+            )
+            jobs.finish(connection, claim, now=now, reason="confirmed")
+        metrics.deliveries.labels("fhir", "CONFIRMED").inc()
+        log.info("deliver.confirmed", carrier="fhir", id=delivery_id)
+
+    def _previous(self, connection: Connection, row: Any) -> dict[str, Written]:
+        """What earlier versions of the lineage wrote: their ids are kept, their versions matched."""
+        written: dict[str, Written] = {}
+        for other in results.deliveries_of_lineage(connection, row.lineage, row.carrier):
+            if other.id < row.id and other.state == "CONFIRMED":
+                written |= {role: Written(*pair) for role, pair in (other.resources or {}).items()}
+        # A Device and a Provenance are written once each and never amended.
+        return {r: w for r, w in written.items() if r not in ("device",) and "provenance" not in r}
+
+    def _subject(self, connection: Connection, person: str) -> Subject:
+        names = tuple(record_rows.identifiers(connection, person))
+        entries = record_rows.of_person(connection, person, codes=())
+        record = PatientRecord.of(entries, as_of=self._parts.now())
+        birth = record.demographic("birth_date")
+        date = birth.value.isoformat()[:10] if birth and isinstance(birth.value, When) else None
+        return Subject(
+            identifiers=tuple(Identifier(n.value, n.authority) for n in names), birth_date=date
+        )
+
+    def _result(self, connection: Connection, row: Any) -> Result:
+        stored = results.prediction(connection, row.prediction)
+        earlier = None
+        if stored.supersedes is not None:
+            earlier = results.prediction(connection, stored.supersedes)
+        pack = self._parts.pack(stored.pack)
+        if pack is None:
+            raise Permanent(f"pack {stored.pack} is not there or refused")
+        return self.result(pack, row, stored, earlier)
+
+    def result(self, pack: Pack, row: Any, stored: Any, earlier: Any | None) -> Result:
+        """A stored prediction as the value every carrier writes."""
+        prediction = Prediction.from_json(stored.body["prediction"])
+        site = self._parts.site
+        inputs = tuple(_input(item) for item in stored.body["inputs"])
+        times = [i.when for i in inputs if i.when is not None and i.kind != "Patient"]
+        t0 = When.instant(prediction.t0)
+        return Result(
+            instance_key=row.instance_key,
+            series_key=stored.series_key,
+            lineage=stored.lineage,
+            revision=stored.revision + (row.status == "entered-in-error"),
+            filler=f"AI{stored.id:X}",
+            status=cast(ResultStatus, row.status),
+            question=Code(
+                f"{site.namespace}/ai-question", prediction.question, pack.manifest.title
+            ),
+            title=pack.manifest.title,
+            report_code=_REPORT_CODE,
+            category=_CATEGORY,
+            issued=row.created_at,
+            effective=max([t0, *times], key=lambda when: when.earliest),
+            outcomes=_outcomes(prediction),
+            exclusive=True,
+            inputs=inputs,
+            contributions=dict(prediction.contributions_logit),
+            missing=tuple(f"{m.input}: {m.reason}; {m.handling}" for m in prediction.missing),
+            warnings=prediction.ood_reasons,
+            model=_model(pack, site.organization),
+            study_instance_uids=tuple(sorted({i.study_instance_uid for i in prediction.instances})),
+            namespace=site.namespace,
+            organization=site.organization,
+            correction=_correction(row.status, stored, earlier),
+            scale=site.scale,
+        )
+
+
+def _outcomes(prediction: Prediction) -> tuple[Outcome, ...]:
+    """The classes; the tier and the locked threshold belong to the positive one."""
+    day = When(prediction.t0.replace(tzinfo=None), "day")
+    return tuple(
+        Outcome(
+            code=Code(o.system, o.code, o.display) if o.system else None,
+            text=o.display,
+            local=o.code,
+            probability=o.probability,
+            interval=(o.low, o.high),
+            tier=prediction.tier if number == 0 else None,
+            threshold=prediction.threshold if number == 0 else None,
+            start=day,
+            end=day,
+        )
+        for number, o in enumerate(prediction.outcomes)
+    )
+
+
+def _model(pack: Pack, organization: str) -> Model:
+    m = pack.manifest
+    return Model(
+        id=m.id,
+        name=m.title,
+        version=m.version,
+        digest=pack.digest,
+        manufacturer=organization,
+        intended_use=m.intended_use,
+        study=m.study,
+        synthetic=m.training_data.kind == "synthetic",
+        service_version=version("oncord"),
+    )
+
+
+def _input(item: Mapping[str, Any]) -> Input:
+    return Input(
+        label=item["label"],
+        text=item["text"],
+        when=when_from_json(item["when"]) if item["when"] else None,
+        reference=item["reference"],
+        kind=item["kind"],
+        digest=item["digest"],
+    )
+
+
+def _correction(status: str, stored: Any, earlier: Any | None) -> Correction | None:
+    if status == "entered-in-error":
+        return Correction(reason="an input was withdrawn and what remains does not suffice", was="")
+    if earlier is None:
+        return None
+    before = Prediction.from_json(earlier.body["prediction"])
+    changed = stored.body.get("changed", "")
+    label = next((i["label"] for i in stored.body["inputs"] if i["key"] == changed), "an input")
+    was = before.outcomes[0]
+    return Correction(
+        reason=f"{label} was corrected at its source" if changed else "the study was extended",
+        was=f"{was.probability * 100:.1f} %",
+    )

@@ -1,0 +1,110 @@
+"""The doorbell and its sweeper: work is announced after commit, and looked for if nobody rang.
+
+A ring says "there is work in this stage"; many commits share one. If the broker is down, slow or
+wiped, the sweeper finds what waits in the ledger and rings again (architecture.md; F6, F7).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+from celery import Celery
+from sqlalchemy import Engine
+
+from interop.errors import LedgerUnavailable
+from interop.ledger import jobs
+from workers.app import STAGES
+
+log = structlog.get_logger()
+
+_SWEEP_S = 1.0
+# A ring that was sent stays unanswered this long before the sweeper believes it lost.
+_PATIENCE_S = 5.0
+
+
+class Doorbell:
+    """Rings stages from a thread of its own, so that no door ever waits for a broker.
+
+    Args:
+        app: Celery application.
+        engine: The ledger, for the sweep; None rings only.
+        now: Aware UTC clock.
+    """
+
+    def __init__(self, app: Celery, engine: Engine | None, now: Callable[[], datetime]) -> None:
+        self._app, self._engine, self._now = app, engine, now
+        self._due: set[str] = set()
+        self._rung: dict[str, float] = {}
+        self._wake = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+
+    def start(self) -> None:
+        """Begin ringing and sweeping."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ring what is due, then end."""
+        with self._wake:
+            self._stopped = True
+            self._wake.notify()
+        self._thread.join(5)
+
+    def ring(self, stage: str) -> None:
+        """Ask for a stage to be worked; returns at once."""
+        with self._wake:
+            self._due.add(stage)
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                if not self._due and not self._stopped:
+                    self._wake.wait(_SWEEP_S)
+                due, self._due = self._due, set()
+                stopped = self._stopped
+            for stage in due or self._overdue():
+                self._send(stage)
+            if stopped:
+                return
+
+    def _overdue(self) -> list[str]:
+        if self._engine is None:
+            return []
+        try:
+            waiting = jobs.overdue(self._engine, now=self._now())
+        except LedgerUnavailable as error:
+            log.warning("sweeper.ledger_unavailable", reason=error.reason)
+            return []
+        quiet = time.monotonic() - _PATIENCE_S
+        return [stage for stage in waiting if self._rung.get(stage, 0.0) < quiet]
+
+    def _send(self, stage: str) -> None:
+        try:
+            self._app.send_task(
+                "oncord.drain", (stage,), queue=STAGES[stage], retry=False, ignore_result=True
+            )
+            self._rung[stage] = time.monotonic()
+        except Exception as error:  # noqa: BLE001  any broker failure: the sweeper rings again
+            self._rung[stage] = time.monotonic() - _PATIENCE_S + _SWEEP_S
+            log.warning("doorbell.broker_unavailable", stage=stage, error=type(error).__name__)
+
+
+class Rings:
+    """What stages a finished job wants rung; the worker's own stage is simply drained further."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def ring(self, stage: str) -> None:
+        """Ring from a worker, after its commit; a lost ring costs a sweep."""
+        try:
+            self._app.send_task(
+                "oncord.drain", (stage,), queue=STAGES[stage], retry=False, ignore_result=True
+            )
+        except Exception as error:  # noqa: BLE001  any broker failure: the sweeper rings again
+            log.warning("doorbell.broker_unavailable", stage=stage, error=type(error).__name__)

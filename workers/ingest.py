@@ -1,0 +1,188 @@
+"""Ingest: raw bytes to entries, readiness and follow-on work, in the order of receipt.
+
+Mapping is pure and happens before the transaction; everything that changes the ledger happens in
+one, together with the end of the job. Source: architecture.md "The flow"; site rules 1 to 3, 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import structlog
+from sqlalchemy import Connection
+
+from interop import metrics
+from interop.ledger import entries as record_rows
+from interop.ledger import jobs, messages
+from interop.ledger.engine import reading, writing
+from interop.ledger.jobs import Claim
+from mappings import fhir, hl7v2
+from mappings.conversion import Conversion, Finding
+from mappings.echo import is_own, is_own_message
+from mappings.errors import (
+    MappingError,
+    NoPatientIdentifier,
+    UnmappedStructure,
+    UnreadableMessage,
+)
+from mappings.fhir.door import parse
+from mappings.hl7v2.scan import scan
+from mappings.record import Source
+from workers.drain import describe
+from workers.evidence import Evidence
+from workers.parts import Parts
+from workers.studies import Studies
+
+log = structlog.get_logger()
+
+Fate = Literal["applied", "unmapped", "echo", "parked", "quarantined"]
+
+
+@dataclass(slots=True)
+class Mapped:
+    """One message after mapping: what to write, or why there is nothing to write."""
+
+    fate: Fate = "applied"
+    reason: str = ""
+    conversions: list[Conversion] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    echoes: list[str] = field(default_factory=list)
+
+
+class Ingest:
+    """The stage `ingest`."""
+
+    name = "ingest"
+    batch = 64
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._evidence = Evidence(parts)
+        self._studies = Studies(parts, self._evidence)
+
+    def work(self, claims: Sequence[Claim]) -> set[str]:
+        """Map and apply a batch; studies one by one, since their pixels are read."""
+        wanted: set[str] = set()
+        plain = []
+        with reading(self._parts.engine) as connection:
+            for claim in claims:
+                if "inbound" not in claim.refs:
+                    plain.append((claim, None))
+                else:
+                    plain.append((claim, messages.get(connection, claim.refs["inbound"])))
+        texts = [(claim, row) for claim, row in plain if row is not None and row.door != "stow"]
+        mapped = [(claim, row, self._map(row)) for claim, row in texts]
+        if mapped:
+            with writing(self._parts.engine) as connection:
+                for claim, row, made in mapped:
+                    wanted |= self._apply(connection, claim, row, made)
+        for claim, row in plain:
+            if row is None:
+                wanted |= self._studies.settle(claim)
+            elif row.door == "stow":
+                wanted |= self._studies.arrive(claim, row)
+        return wanted
+
+    def _map(self, row: Any) -> Mapped:
+        site = self._parts.site.sender(row.interface)
+        source = Source(row.interface, row.id, row.received_at, row.origin, site.rank)
+        try:
+            if row.door == "mllp":
+                return self._map_hl7(row.body, source)
+            return self._map_fhir(row.body, source)
+        except UnmappedStructure as error:
+            return Mapped("unmapped", str(error))
+        except NoPatientIdentifier as error:
+            return Mapped("parked", str(error))
+        except (UnreadableMessage, MappingError) as error:
+            return Mapped("quarantined", str(error))
+        except Exception as error:  # noqa: BLE001  third-party parsers of untrusted bytes
+            return Mapped("quarantined", describe(error))
+
+    def _map_hl7(self, body: bytes, source: Source) -> Mapped:
+        site = self._parts.site
+        header = scan(body)
+        if is_own_message(header, site.applications, site.own_systems):
+            return Mapped("echo", echoes=[header.control_id])
+        made = hl7v2.entries(body, site=site.sender(source.interface), source=source)
+        return Mapped(conversions=[made], findings=list(made.findings))
+
+    def _map_fhir(self, body: bytes, source: Source) -> Mapped:
+        data = parse(body)
+        site = self._parts.site.sender(source.interface)
+        made = Mapped()
+        if data.get("resourceType") != "Bundle":
+            data = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": data}]}
+        subjects = fhir.subjects(data, site=site)
+        for part in fhir.split(data):
+            resource = part.resource
+            if resource is None:
+                made.findings.append(Finding(f"Bundle {part.method}", "request without resource"))
+            elif is_own(resource, self._parts.site.own_systems):
+                made.echoes.append(f"{resource['resourceType']}/{resource.get('id', '')}")
+            else:
+                self._map_resource(resource, subjects, source, made)
+        if made.echoes and not made.conversions:
+            made.fate = "echo"
+        elif not made.conversions:
+            made.fate = "parked" if made.reason else "unmapped"
+        return made
+
+    def _map_resource(
+        self, resource: dict[str, Any], subjects: dict[str, Any], source: Source, made: Mapped
+    ) -> None:
+        """One resource of a Bundle; what cannot be mapped is reported, the rest goes on."""
+        name = str(resource.get("resourceType"))
+        site = self._parts.site.sender(source.interface)
+        try:
+            found = fhir.entries(resource, site=site, source=source, patient=subjects.get)
+        except NoPatientIdentifier as error:
+            made.reason = str(error)
+            made.findings.append(Finding(name, str(error), "error"))
+        except MappingError as error:
+            made.findings.append(Finding(name, str(error), "information"))
+        else:
+            made.conversions.append(found)
+            made.findings += found.findings
+
+    def _apply(self, connection: Connection, claim: Claim, row: Any, made: Mapped) -> set[str]:
+        """Write one message's entries, what follows from them, and the end of its job."""
+        now = self._parts.now()
+        wanted: set[str] = set()
+        person = None
+        for reference in made.echoes:
+            messages.sight(
+                connection,
+                self._parts.id(),
+                message=row.id,
+                door=row.door,
+                reference=reference,
+                now=now,
+            )
+        if made.conversions:
+            now_ms = int(now.timestamp() * 1000)
+            by_person: dict[str, list[Any]] = {}
+            for found in made.conversions:
+                person = record_rows.resolve(connection, found.identifiers)
+                record_rows.append(connection, found.entries, self._parts.ids, now_ms)
+                by_person.setdefault(person, []).extend(found.entries)
+            for who, fresh in by_person.items():
+                record_rows.raise_epoch(connection, who)
+                wanted |= self._evidence.changed(connection, who, fresh, message=row.id)
+                wanted |= self._studies.announced(connection, fresh)
+        state = "ignored" if made.fate in ("unmapped", "echo") else made.fate
+        messages.mark(
+            connection,
+            row.id,
+            state=state,
+            reason=made.reason or ("" if made.fate == "applied" else made.fate),
+            person=person,
+            report=[[f.path, f.reason, f.severity] for f in made.findings],
+        )
+        jobs.finish(connection, claim, now=now, reason=made.fate)
+        if made.fate in ("quarantined", "parked"):
+            metrics.quarantined.labels(row.door).inc()
+            log.warning("ingest.set_aside", message=row.id, state=made.fate, reason=made.reason)
+        return wanted

@@ -1,0 +1,118 @@
+"""Parts: everything a process needs, built once from settings. The only place of construction."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+from sqlalchemy import Engine
+
+from inference.packs import Discovery, Pack, discover
+from interop.blobs import BlobStore
+from interop.ehr import Endpoint, FhirEhr
+from interop.ledger.engine import Ids, open_ledger
+from interop.migrations import upgrade
+from workers.settings import BadSettings, Settings
+from workers.site_file import EhrTarget, SiteFile, read
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The only place where the system clock is read for anything that is stored."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """One process's parts.
+
+    Attributes:
+        discovery: Packs that load, and those refused with their reason.
+        carrier: Where results go, or None: the site stays silent.
+    """
+
+    settings: Settings
+    site: SiteFile
+    engine: Engine
+    ids: Ids
+    blobs: BlobStore
+    discovery: Discovery
+    carrier: FhirEhr | None
+    now: Clock
+
+    @property
+    def packs(self) -> tuple[Pack, ...]:
+        """Packs that the site runs and that are sound."""
+        return tuple(p for p in self.discovery.packs if p.manifest.id in self.site.packs)
+
+    def pack(self, name: str) -> Pack | None:
+        """A pack that the site runs, or None."""
+        return next((p for p in self.packs if p.manifest.id == name), None)
+
+    def id(self) -> int:
+        """A fresh ledger id."""
+        return self.ids.next(int(self.now().timestamp() * 1000))
+
+    def findings(self) -> list[str]:
+        """What keeps this process from doing all it was told to do."""
+        missing = [
+            f"pack {name} is not there"
+            for name in self.site.packs
+            if self.pack(name) is None
+            and not any(r.folder == name for r in self.discovery.refusals)
+        ]
+        refused = [f"pack {r.folder} is refused: {r.reason}" for r in self.discovery.refusals]
+        return missing + refused
+
+
+def build(settings: Settings, *, now: Clock = utc_now, migrate: bool = False) -> Parts:
+    """Build a process's parts.
+
+    Args:
+        settings: Where things are.
+        now: The clock.
+        migrate: Bring the schema up to date first; only the service process does.
+
+    Raises:
+        BadSettings: Settings or site file cannot be used.
+        LedgerUnavailable: The database cannot be opened.
+    """
+    site = read(settings.site_file)
+    engine = open_ledger(settings.database_url)
+    if migrate:
+        upgrade(engine)
+    writer = settings.writer if settings.writer is not None else secrets.randbelow(1024)
+    return Parts(
+        settings=settings,
+        site=site,
+        engine=engine,
+        ids=Ids(writer),
+        blobs=BlobStore(settings.data_dir / "blobs"),
+        discovery=discover(settings.pack_folders),
+        carrier=_carrier(site.ehr) if site.ehr else None,
+        now=now,
+    )
+
+
+def _carrier(target: EhrTarget) -> FhirEhr:
+    token = _token_reader(target.token_file) if target.token_file else None
+    endpoint = Endpoint(
+        base_url=target.base_url,
+        strategy=target.strategy,
+        patient_systems=target.patient_systems,
+        token=token,
+        timeout_s=target.timeout_s,
+    )
+    # trust_env off: a proxy variable must not redirect patient data.
+    return FhirEhr(endpoint, httpx.Client(follow_redirects=False, trust_env=False))
+
+
+def _token_reader(path: Path) -> Callable[[], str]:
+    if not path.is_file():
+        raise BadSettings(f"ehr: token_file {path.name} is not there")
+    return lambda: path.read_text("utf-8").strip()

@@ -1,0 +1,267 @@
+"""The site file: who sends, what their words mean, which packs run, where results go.
+
+TOML, validated as a whole before anything starts. Every key is documented in
+docs/reference/site-file.md.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from interop.mllp import MllpInterface
+from interop.stow import StowPath
+from mappings.site import Site
+from workers.settings import BadSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackChoice:
+    """How a pack runs at this site: silent until write-back is switched on (site rule 3)."""
+
+    write_back: bool = False
+    min_interval_h: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EhrTarget:
+    """The EHR results go to."""
+
+    base_url: str
+    strategy: Literal["put", "post"] | None = None
+    patient_systems: Mapping[str, str] = field(default_factory=dict)
+    token_file: Path | None = None
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteFile:
+    """One site.
+
+    Attributes:
+        senders: How each interface's words are read, by interface name.
+        mllp: MLLP interfaces, in port order.
+        stow: STOW paths by the name in their URL; the empty name is `/dicomweb`.
+        fhir: Name of the FHIR door's interface.
+        packs: Packs that run here.
+        ehr: Where results go, or None.
+        namespace: Base URI of our identifier systems.
+        organization: Who runs the service, for DiagnosticReport.performer.
+        scale: How RiskAssessment probabilities are written here.
+        applications: Our names in MSH-3 and OBR-3, for recognising echoes.
+    """
+
+    name: str
+    senders: Mapping[str, Site]
+    mllp: tuple[MllpInterface, ...]
+    stow: Mapping[str, StowPath]
+    fhir: str
+    packs: Mapping[str, PackChoice]
+    ehr: EhrTarget | None
+    namespace: str
+    organization: str
+    scale: Literal["percent", "fraction"]
+    applications: frozenset[str]
+
+    def sender(self, interface: str) -> Site:
+        """How an interface's words are read."""
+        return self.senders[interface]
+
+    @property
+    def own_systems(self) -> frozenset[str]:
+        """Identifier systems of what we write."""
+        return frozenset(
+            f"{self.namespace}/{name}"
+            for name in ("ai-result", "ai-result-series", "ai-filler", "ai-model")
+        )
+
+
+def read(path: Path) -> SiteFile:
+    """Read and check a site file.
+
+    Raises:
+        BadSettings: It cannot be read, or a key is missing, unknown or of another kind.
+    """
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise BadSettings(f"site file {path.name} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"site file {path.name}: {error}") from error
+    table = _Table(found, path.name)
+    made = _site(table)
+    table.close()
+    return made
+
+
+class _Table:
+    """A TOML table that is read key by key and refuses what nobody read."""
+
+    def __init__(self, data: Mapping[str, Any], where: str) -> None:
+        self._data, self._where = dict(data), where
+
+    def take(self, key: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
+        """One value of a kind."""
+        if key not in self._data:
+            if default is ...:
+                raise BadSettings(f"{self._where}: {key} is missing")
+            return default
+        value = self._data.pop(key)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise BadSettings(f"{self._where}: {key} is of another kind than expected")
+        return value
+
+    def table(self, key: str) -> _Table:
+        """A sub-table, empty when it is not there."""
+        return _Table(self.take(key, dict, {}), f"{self._where}: {key}")
+
+    def tables(self, key: str) -> list[_Table]:
+        """An array of tables."""
+        found = self.take(key, list, [])
+        return [_Table(item, f"{self._where}: {key}[{n}]") for n, item in enumerate(found)]
+
+    def children(self) -> list[tuple[str, _Table]]:
+        """Every remaining key as a table of its own."""
+        return [(name, self.table(name)) for name in list(self._data)]
+
+    def strings(self) -> dict[str, str]:
+        """Every remaining key as a string."""
+        return {name: self.take(name, str) for name in list(self._data)}
+
+    def close(self) -> None:
+        """Refuse unknown keys."""
+        if self._data:
+            raise BadSettings(f"{self._where}: unknown key {sorted(self._data)[0]}")
+
+
+def _site(top: _Table) -> SiteFile:
+    site = top.table("site")
+    name = site.take("name", str)
+    zone = site.take("timezone", str)
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise BadSettings(f"timezone {zone} is not known") from error
+    base = Site(
+        name=name,
+        authorities=_authorities(top.table("authorities")),
+        default_authority=site.take("default_authority", str, None),
+        timezone=zone,
+        unit_aliases=top.table("units").strings(),
+        code_maps=top.table("codes").strings(),
+    )
+    namespace = site.take("namespace", str).rstrip("/")
+    organization = site.take("organization", str)
+    scale = site.take("probability_scale", str, "percent")
+    if scale not in ("percent", "fraction"):
+        raise BadSettings("probability_scale is percent or fraction")
+    applications = frozenset(site.take("applications", list, ["ONCORD"]))
+    site.close()
+    senders: dict[str, Site] = {}
+    mllp = tuple(_mllp(t, base, senders) for t in top.tables("mllp"))
+    stow = dict(_stow(t, base, senders) for t in top.tables("stow"))
+    fhir = top.table("fhir")
+    fhir_name = fhir.take("name", str, "fhir")
+    senders[fhir_name] = _sender(fhir, base)
+    fhir.close()
+    return SiteFile(
+        name=name,
+        senders=senders,
+        mllp=mllp,
+        stow=stow,
+        fhir=fhir_name,
+        packs={pack: _pack(t) for pack, t in top.table("packs").children()},
+        ehr=_ehr(top),
+        namespace=namespace,
+        organization=organization,
+        scale=cast("Literal['percent', 'fraction']", scale),
+        applications=applications,
+    )
+
+
+def _authorities(table: _Table) -> dict[str, str]:
+    """`"canonical" = ["NAME", "1.2.3"]` turned round: every name to its canonical URI."""
+    found: dict[str, str] = {}
+    for canonical in list(table._data):  # noqa: SLF001  same module
+        for name in (canonical, *table.take(canonical, list)):
+            if not isinstance(name, str):
+                raise BadSettings("authorities: names are strings")
+            if found.setdefault(name, canonical) != canonical:
+                raise BadSettings(f"authorities: {name} stands for two systems")
+    return found
+
+
+def _sender(table: _Table, base: Site) -> Site:
+    return replace(
+        base,
+        default_authority=table.take("default_authority", str, base.default_authority),
+        filler_authority=table.take("filler_authority", str, None),
+        timezone=table.take("timezone", str, base.timezone),
+        charset=table.take("charset", str, None),
+        sub_id_is_sequence=table.take("sub_id_is_sequence", bool, False),
+        rank=table.take("rank", int, 0),
+    )
+
+
+def _mllp(table: _Table, base: Site, senders: dict[str, Site]) -> MllpInterface:
+    name = table.take("name", str)
+    senders[name] = _sender(table, base)
+    made = MllpInterface(
+        name=name,
+        processing_ids=frozenset(table.take("processing_ids", list, ["P"])),
+        cap=table.take("cap_mb", int, 10) * 1024 * 1024,
+        origin=_origin(table),
+    )
+    table.close()
+    return made
+
+
+def _stow(table: _Table, base: Site, senders: dict[str, Site]) -> tuple[str, StowPath]:
+    path = table.take("path", str, "")
+    name = table.take("name", str)
+    senders[name] = _sender(table, base)
+    made = StowPath(
+        name=name,
+        origin=_origin(table),
+        silence_s=float(table.take("silence_s", (int, float), 20.0)),
+    )
+    table.close()
+    return path, made
+
+
+def _origin(table: _Table) -> str:
+    origin: str = table.take("origin", str, "live")
+    if origin not in ("live", "history"):
+        raise BadSettings("origin is live or history")
+    return origin
+
+
+def _pack(table: _Table) -> PackChoice:
+    made = PackChoice(
+        write_back=table.take("write_back", bool, False),
+        min_interval_h=float(table.take("min_interval_h", (int, float), 0)),
+    )
+    table.close()
+    return made
+
+
+def _ehr(top: _Table) -> EhrTarget | None:
+    if not (table := top.table("ehr"))._data:  # noqa: SLF001  same module
+        return None
+    strategy = table.take("strategy", str, None)
+    if strategy not in (None, "put", "post"):
+        raise BadSettings("ehr: strategy is put or post")
+    token_file = table.take("token_file", str, None)
+    made = EhrTarget(
+        base_url=table.take("base_url", str).rstrip("/"),
+        strategy=strategy,
+        patient_systems=table.table("patient_systems").strings(),
+        token_file=Path(token_file) if token_file else None,
+        timeout_s=float(table.take("timeout_s", (int, float), 30)),
+    )
+    table.close()
+    return made

@@ -1,0 +1,297 @@
+"""Studies: instances as they arrive, and when a study is complete.
+
+Evidence first: the series and counts that an ImagingStudy announced. Silence last, per STOW path.
+An instance that comes after the end opens the study again. Source: site rules 7 and 20;
+interop.md 6.C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from interop import metrics
+from interop.ledger import entries as record_rows
+from interop.ledger import images, jobs, messages
+from interop.ledger.engine import reading, writing
+from interop.ledger.jobs import Claim, NewJob
+from mappings.conversion import Conversion
+from mappings.dicom import part10, series_choice, study
+from mappings.dicom.volume import pixel_digest
+from mappings.errors import MappingError
+from mappings.record import Entry, PatientRecord, Source, when_to_json
+from workers.drain import describe
+from workers.evidence import Evidence
+from workers.parts import Parts
+
+log = structlog.get_logger()
+
+_ANNOUNCED = "announced series are complete"
+
+
+class Studies:
+    """Takes the instances of STOW requests into the record."""
+
+    def __init__(self, parts: Parts, evidence: Evidence) -> None:
+        self._parts, self._evidence = parts, evidence
+
+    def arrive(self, claim: Claim, row: Any) -> set[str]:
+        """Read the instances of one request and apply them."""
+        with reading(self._parts.engine) as connection:
+            fresh = images.of_message(connection, row.id)
+            known = images.of_study(connection, _uid(claim, fresh)) if fresh else []
+        headers, digests, broken = self._read(fresh)
+        source = Source(row.interface, row.id, row.received_at, row.origin)
+        found, reason = self._map(headers, row.interface, source)
+        with writing(self._parts.engine) as connection:
+            wanted = self._apply(
+                connection, claim, row, fresh, known, digests, found, reason, broken
+            )
+        return wanted
+
+    def _read(self, fresh: Sequence[Any]) -> tuple[list[Any], dict[str, str], list[str]]:
+        """Headers, pixel digests by SOP instance, and instances that cannot be read."""
+        headers, digests, broken = [], {}, []
+        for instance in fresh:
+            try:
+                dataset = part10.read(self._parts.blobs.read(instance.sha256))
+                digests[instance.sop_instance_uid] = pixel_digest(dataset)
+                for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
+                    if keyword in dataset:
+                        delattr(dataset, keyword)
+                headers.append(dataset)
+            except MappingError as error:
+                broken.append(describe(error))
+        return headers, digests, broken
+
+    def _map(
+        self, headers: list[Any], interface: str, source: Source
+    ) -> tuple[Conversion | None, str]:
+        site = self._parts.site.sender(interface)
+        if not headers:
+            return None, "no instance of this request can be read"
+        try:
+            return study.entries(headers, site=site, source=source), ""
+        except MappingError as error:
+            return None, describe(error)
+
+    def _apply(
+        self,
+        connection: Connection,
+        claim: Claim,
+        row: Any,
+        fresh: Sequence[Any],
+        known: Sequence[Any],
+        digests: Mapping[str, str],
+        found: Conversion | None,
+        reason: str,
+        broken: Sequence[str],
+    ) -> set[str]:
+        now = self._parts.now()
+        conflict = self._versions(connection, fresh, known, digests)
+        if found is None or conflict:
+            why = conflict or reason
+            messages.mark(connection, row.id, state="parked", reason=why, report=broken)
+            jobs.finish(connection, claim, now=now, reason="parked")
+            metrics.quarantined.labels("stow").inc()
+            log.warning("study.set_aside", message=row.id, reason=why)
+            return set()
+        person = record_rows.resolve(connection, found.identifiers)
+        entry = found.entries[0]
+        record_rows.append(connection, found.entries, self._parts.ids, int(now.timestamp() * 1000))
+        record_rows.raise_epoch(connection, person)
+        uid = str(entry.details["study_instance_uid"])
+        before = images.study(connection, uid)
+        body = {
+            "started": when_to_json(entry.effective) if entry.effective else None,
+            "description": entry.details.get("description", ""),
+            "body_part": next(
+                (s["body_part"] for s in entry.details["series"] if s.get("body_part")), ""
+            ),
+        }
+        images.put_study(
+            connection,
+            uid,
+            {
+                "person": person,
+                "authority": found.patient.authority,
+                "patient": found.patient.value,
+                "modality": _modality(entry.details),
+                "state": "arriving",
+                "origin": row.origin,
+                "last_instance_at": row.received_at,
+                "revision": (before.revision + (before.state == "complete")) if before else 0,
+                "body": body,
+            },
+            now=now,
+        )
+        wanted = self._evidence.changed(connection, person, found.entries, message=row.id)
+        wanted |= self._complete_or_wait(connection, person, uid, row.interface)
+        messages.mark(connection, row.id, state="applied", person=person, report=broken)
+        jobs.finish(connection, claim, now=now, reason="applied")
+        return wanted
+
+    def _versions(
+        self,
+        connection: Connection,
+        fresh: Sequence[Any],
+        known: Sequence[Any],
+        digests: Mapping[str, str],
+    ) -> str:
+        """Same UID, other bytes (site rule 20): edited tags make a version, other pixels alarm."""
+        conflict = ""
+        for instance in fresh:
+            digest = digests.get(instance.sop_instance_uid, "")
+            others = [
+                k
+                for k in known
+                if k.sop_instance_uid == instance.sop_instance_uid and k.sha256 != instance.sha256
+            ]
+            same = all(
+                k.pixel_sha256 in ("", digest)
+                and (k.authority, k.patient) == (instance.authority, instance.patient)
+                for k in others
+            )
+            if not same:
+                conflict = "an instance came again under its UID with other pixels or patient"
+            state = "current" if same else "parked"
+            images.mark(
+                connection,
+                instance.sop_instance_uid,
+                instance.sha256,
+                state=state,
+                pixel_sha256=digest,
+            )
+            for other in others if same else ():
+                images.mark(
+                    connection,
+                    other.sop_instance_uid,
+                    other.sha256,
+                    state="replaced",
+                    pixel_sha256=other.pixel_sha256,
+                )
+        return conflict
+
+    def _complete_or_wait(
+        self, connection: Connection, person: str, uid: str, interface: str
+    ) -> set[str]:
+        """Complete by evidence at once, else when the path has been silent long enough."""
+        now = self._parts.now()
+        if self._announced_are_there(connection, person, uid):
+            return self._complete(connection, person, uid, evidence=_ANNOUNCED)
+        silence = next(p.silence_s for p in self._parts.site.stow.values() if p.name == interface)
+        row = images.study(connection, uid)
+        assert row is not None
+        until = row.last_instance_at + timedelta(seconds=silence)
+        key = f"study/{uid}/{row.revision}"
+        if not jobs.delay(connection, key, until=until):
+            job = NewJob(
+                stage="ingest",
+                lane=f"study/{uid}",
+                key=key,
+                refs={"study": uid, "interface": interface},
+                not_before=until,
+            )
+            jobs.add(connection, [(self._parts.id(), job)], now=now)
+        return set()
+
+    def _announced_are_there(self, connection: Connection, person: str, uid: str) -> bool:
+        """Whether every announced series has as many distinct instances as announced."""
+        expected = self._expected(connection, person, uid)
+        have = images.series_counts(connection, uid)
+        return bool(expected) and all(have.get(s, 0) >= count for s, count in expected.items())
+
+    def _expected(self, connection: Connection, person: str, uid: str) -> dict[str, int]:
+        """Instances per series as an EHR or RIS announced them; our own counts are no evidence."""
+        now = self._parts.now()
+        versions = record_rows.versions(connection, person, {f"imaging_study/{uid}"})
+        announced = [e for e in versions if e.path.startswith("ImagingStudy")]
+        for entry in PatientRecord.of(announced, as_of=now).of_kind("imaging_study"):
+            series = entry.details.get("series") or ()
+            counts = {s["uid"]: int(s.get("numberOfInstances") or 0) for s in series if "uid" in s}
+            if counts and all(counts.values()):
+                return counts
+        return {}
+
+    def _complete(
+        self, connection: Connection, person: str, uid: str, *, evidence: str
+    ) -> set[str]:
+        """Close a study: find its phases, and let packs see it as an event."""
+        now = self._parts.now()
+        row = images.study(connection, uid)
+        assert row is not None
+        body = {**(row.body or {}), **self._phases(connection, uid)}
+        images.put_study(
+            connection,
+            uid,
+            {"state": "complete", "evidence": evidence, "completed_at": now, "body": body},
+            now=now,
+        )
+        record_rows.raise_epoch(connection, person)
+        wanted: set[str] = set()
+        for pack in self._parts.packs:
+            wanted |= self._evidence.study_complete(connection, person, pack, uid, row.revision)
+        return wanted
+
+    def _phases(self, connection: Connection, uid: str) -> dict[str, Any]:
+        """Which contrast phases the headers tell of, and why the other series do not count."""
+        rows = [r for r in images.of_study(connection, uid) if r.state == "current"]
+        headers = []
+        for instance in rows:
+            head = self._parts.blobs.path(instance.sha256)
+            headers.append(part10.read(head.read_bytes(), pixels=False))
+        chosen, rejected = series_choice.choose(headers)
+        return {
+            "phases": [c.choice.phase for c in chosen],
+            "choices": {c.choice.phase: list(c.choice.reasons) for c in chosen},
+            "rejected": rejected,
+        }
+
+    def announced(self, connection: Connection, fresh: Sequence[Entry]) -> set[str]:
+        """An announcement that came after the instances may complete a study that waits."""
+        wanted: set[str] = set()
+        for entry in fresh:
+            uid = str(entry.details.get("study_instance_uid", ""))
+            row = images.study(connection, uid) if entry.kind == "imaging_study" and uid else None
+            if row is not None and row.state == "arriving":
+                key = f"study/{uid}/{row.revision}"
+                if jobs.bring_forward(connection, key, now=self._parts.now()):
+                    wanted.add("ingest")
+        return wanted
+
+    def settle(self, claim: Claim) -> set[str]:
+        """Silence: complete the study unless something came meanwhile."""
+        now = self._parts.now()
+        uid, interface = claim.refs["study"], claim.refs["interface"]
+        with writing(self._parts.engine) as connection:
+            row = images.study(connection, uid)
+            if row is None or row.state == "complete" or row.person is None:
+                jobs.finish(connection, claim, now=now, reason="already complete")
+                return set()
+            if self._announced_are_there(connection, row.person, uid):
+                jobs.finish(connection, claim, now=now, reason="by evidence")
+                return self._complete(connection, row.person, uid, evidence=_ANNOUNCED)
+            silence = next(
+                p.silence_s for p in self._parts.site.stow.values() if p.name == interface
+            )
+            until = row.last_instance_at + timedelta(seconds=silence)
+            if until > now:
+                jobs.postpone(connection, claim, until=until, reason="instances still arriving")
+                return set()
+            wanted = self._complete(connection, row.person, uid, evidence="silence")
+            jobs.finish(connection, claim, now=now)
+        return wanted
+
+
+def _uid(claim: Claim, fresh: Sequence[Any]) -> str:
+    return str(fresh[0].study_instance_uid)
+
+
+def _modality(details: Mapping[str, Any]) -> str:
+    """The modality packs ask for: CT or MR where the study has one, else what it says."""
+    sent = str(details.get("modality", "")).split("\\")
+    return next((m for m in sent if m in ("CT", "MR", "SM", "PT")), sent[0])

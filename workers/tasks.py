@@ -1,0 +1,12 @@
+"""Celery tasks: a ring drains a stage. Nothing else is decided here."""
+
+from __future__ import annotations
+
+from workers.app import app
+from workers.worker import process
+
+
+@app.task(name="oncord.drain", argsrepr="(stage)", kwargsrepr="{}")
+def drain(stage: str) -> None:
+    """Work what the ledger has for a stage; an unknown stage is dropped (A11)."""
+    process().drain(stage)
