@@ -24,7 +24,7 @@ class StudySummary:
     """What is known of one imaging study before its pixels are read.
 
     Attributes:
-        modality: Modality, or several as DICOM joins them ("CT\\SR").
+        modality: Modality, or several as DICOM joins them (`CT`, a backslash, `SR`).
         complete: Every instance that its source announced has arrived.
         phases: Contrast phases found in it; None while nobody has looked.
         body_part: DICOM BodyPartExamined, often empty.
@@ -140,6 +140,7 @@ def readiness(
     """Judge every rule and input of a pack on what is known at `as_of`.
 
     Args:
+        manifest: The pack's.
         record: Folded as of `as_of`.
         studies: The patient's imaging studies, any modality and order.
         as_of: Aware UTC; what is later is not read.

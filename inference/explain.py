@@ -22,6 +22,7 @@ def contributions(
     """Baseline and contribution of each modality, per case, in calibrated logit.
 
     Args:
+        manifest: The pack's, for its calibration and the order of its modalities.
         by_member: (B, members, modalities) of the fusion graph.
         bias: (B, members), what no modality's content decides.
     """

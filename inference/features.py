@@ -211,8 +211,11 @@ def read(
     """Everything the pack reads of a record, as known at `as_of`.
 
     Args:
+        manifest: The pack's.
+        lexicon: The pack's words for findings.
         record: Folded as of `as_of`.
         t0: Index time: start of the CT.
+        as_of: Aware UTC; what is later is not read.
     """
     numbers: dict[str, float] = {}
     findings: dict[str, int] | None = None

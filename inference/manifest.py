@@ -6,6 +6,7 @@ refused instead of ignored. The meaning of each key is documented in `packs/READ
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ GraphRole = Literal["volume_encoder", "text_encoder", "fusion"]
 ROI = Literal["centre of volume"]
 Resampling = Literal["area"]
 MOST_GRAPHS = 4
+CLASSES = 2
 
 T = TypeVar("T")
 
@@ -258,7 +260,7 @@ class Lexicon:
 class _Table:
     """A TOML table that is read key by key and refuses what nobody asked for."""
 
-    def __init__(self, data: Any, file: str, at: str) -> None:  # noqa: ANN401  TOML is untyped
+    def __init__(self, data: Any, file: str, at: str) -> None:
         if not isinstance(data, dict):
             raise ManifestRefused(file, at or "document", "a table")
         self._left, self._file, self._at = dict(data), file, at
@@ -274,7 +276,7 @@ class _Table:
         """Whether the key is there and not read yet."""
         return key in self._left
 
-    def raw(self, key: str, expected: str) -> Any:  # noqa: ANN401  TOML is untyped
+    def raw(self, key: str, expected: str) -> Any:
         """Any value that must be there."""
         if key not in self._left:
             raise self.refuse(key, expected)
@@ -290,7 +292,7 @@ class _Table:
     def number(self, key: str) -> float:
         """A finite number."""
         value = self.raw(key, "a number")
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124
+        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
             raise self.refuse(key, "a number")
         return float(value)
 
@@ -302,13 +304,13 @@ class _Table:
         return value
 
     def truth(self, key: str) -> bool:
-        """true or false."""
+        """A truth value."""
         value = self.raw(key, "true or false")
         if not isinstance(value, bool):
             raise self.refuse(key, "true or false")
         return value
 
-    def one_of(self, key: str, allowed: Any) -> Any:  # noqa: ANN401  a Literal alias
+    def one_of(self, key: str, allowed: Any) -> Any:
         """One of the words of a Literal."""
         words = get_args(allowed)
         value = self.raw(key, f"one of {', '.join(words)}")
@@ -578,7 +580,7 @@ def _agree_on_graphs(m: Manifest) -> None:
     if len(m.graphs) > MOST_GRAPHS or {g.role for g in m.graphs} != set(get_args(GraphRole)):
         expected = f"at most {MOST_GRAPHS}, one of each role"
         raise ManifestRefused(MANIFEST, "graphs", expected)
-    if sum(o.positive for o in m.outputs) != 1 or len(m.outputs) != 2:  # noqa: PLR2004  a pair
+    if sum(o.positive for o in m.outputs) != 1 or len(m.outputs) != CLASSES:
         raise ManifestRefused(MANIFEST, "outputs", "two classes, one of them positive")
     if not {g.file for g in m.graphs} <= {f.path for f in m.files}:
         raise ManifestRefused(MANIFEST, "graphs.file", "files of [[files]]")

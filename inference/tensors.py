@@ -18,6 +18,7 @@ from mappings.images import CtPhase, CtStudy, Volume
 Float = NDArray[np.float32]
 # Cosine of 10 degrees, models.md 6.1: steeper stacks would need true rotation.
 _AXIAL = 0.985
+_SLIVER = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,5 +142,5 @@ def _overlap(
     )
     weights = np.clip(common, 0, None) / spacing
     # Rounding of millimetres leaves slivers of the neighbours; they are no voxels.
-    weights[weights < 1e-6] = 0
+    weights[weights < _SLIVER] = 0
     return weights.astype(np.float32), np.minimum(weights.sum(1), 1).astype(np.float32)

@@ -73,7 +73,7 @@ class Ingest:
                 else:
                     plain.append((claim, messages.get(connection, claim.refs["inbound"])))
         texts = [(claim, row) for claim, row in plain if row is not None and row.door != "stow"]
-        mapped = [(claim, row, self._map(row)) for claim, row in texts]
+        mapped = [(claim, row, self._map(claim, row)) for claim, row in texts]
         if mapped:
             with writing(self._parts.engine) as connection:
                 for claim, row, made in mapped:
@@ -85,9 +85,10 @@ class Ingest:
                 wanted |= self._studies.arrive(claim, row)
         return wanted
 
-    def _map(self, row: Any) -> Mapped:
+    def _map(self, claim: Claim, row: Any) -> Mapped:
         site = self._parts.site.sender(row.interface)
-        source = Source(row.interface, row.id, row.received_at, row.origin, site.rank)
+        origin = "history" if claim.refs.get("replay") else row.origin
+        source = Source(row.interface, row.id, row.received_at, origin, site.rank)
         try:
             if row.door == "mllp":
                 return self._map_hl7(row.body, source)

@@ -45,7 +45,8 @@ class Studies:
             fresh = images.of_message(connection, row.id)
             known = images.of_study(connection, _uid(claim, fresh)) if fresh else []
         headers, digests, broken = self._read(fresh)
-        source = Source(row.interface, row.id, row.received_at, row.origin)
+        origin = "history" if claim.refs.get("replay") else row.origin
+        source = Source(row.interface, row.id, row.received_at, origin)
         found, reason = self._map(headers, row.interface, source)
         with writing(self._parts.engine) as connection:
             wanted = self._apply(
@@ -122,7 +123,7 @@ class Studies:
                 "patient": found.patient.value,
                 "modality": _modality(entry.details),
                 "state": "arriving",
-                "origin": row.origin,
+                "origin": entry.source.origin,
                 "last_instance_at": row.received_at,
                 "revision": (before.revision + (before.state == "complete")) if before else 0,
                 "body": body,

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from celery.signals import worker_process_init
+
 from workers.app import app
 from workers.worker import process
+
+
+@worker_process_init.connect
+def warm(**_signal: object) -> None:
+    """Build parts and load packs before the first ring, in the child that will work."""
+    process()
 
 
 @app.task(name="oncord.drain", argsrepr="(stage)", kwargsrepr="{}")

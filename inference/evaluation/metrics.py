@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 _EPSILON = 1e-12
+_CONVERGED = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def logistic(x: Floats, label: Labels, offset: Floats, steps: int = 30) -> tuple
         information = (x * (p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(x.shape[1])
         step = np.linalg.solve(information, x.T @ (label - p))
         beta = beta + step
-        if np.abs(step).max() < 1e-10:
+        if np.abs(step).max() < _CONVERGED:
             break
     covariance: Floats = np.linalg.inv(information).astype(float)
     return beta, covariance

@@ -113,9 +113,10 @@ def probability(
     draws: int = 1024,
     chunk: int = 500,
     demographics: bool = True,
+    seed: int = 7,
 ) -> Floats:
     """E[label | site, the given modalities, and age and sex unless left out], (n,)."""
-    unit = norm.ppf(qmc.Sobol(5, seed=7).random(draws))
+    unit = norm.ppf(qmc.Sobol(5, seed=seed).random(draws))
     out = np.empty(len(m))
     for start in range(0, len(m), chunk):
         rows = slice(start, min(start + chunk, len(m)))

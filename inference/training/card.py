@@ -40,8 +40,8 @@ _INTENDED = """\
 
 It asks the pre-operative question of NCT07658586 (is a focal liver lesion malignant?) of synthetic
 patients, from a four-phase contrast CT, laboratory values, age, sex and the findings section of
-the radiology report (Chinese or English). The report's impression names the answer and is never read.
-It exists to show that the software line is right. It is for no patient.
+the radiology report (Chinese or English). The report's impression names the answer and is never
+read. It exists to show that the software line is right. It is for no patient.
 """
 
 _DESIGN = """
@@ -131,7 +131,7 @@ def _gates(r: Report) -> str:
     )
 
 
-def _verdict(passed: bool) -> str:  # noqa: FBT001  the verdict is the argument
+def _verdict(passed: bool) -> str:
     return "pass" if passed else "**FAIL**"
 
 

@@ -38,7 +38,7 @@ class Schedule:
 SCHEDULES = {"full": Schedule(12, 32, 3e-3), "smoke": Schedule(1, 16, 2e-3)}
 
 
-class VolumeEncoder(nn.Module):
+class VolumeEncoder(nn.Module):  # type: ignore[misc]  # torch is not followed
     """Attention over a half-resolution grid, 29 k parameters.
 
     Input of `forward`: volume (B, 4, 24, 48, 48) HU and phases (B, 4), 1 where present; the
@@ -90,7 +90,7 @@ class VolumeEncoder(nn.Module):
         return torch.cat([self.measure(hidden), focus], 1), logits[:, 0]
 
 
-class ReportEncoder(nn.Module):
+class ReportEncoder(nn.Module):  # type: ignore[misc]  # torch is not followed
     """Finding states (B, F) of +1 present, -1 absent, 0 not told, to the reader's latent (B, 1)."""
 
     def __init__(self, features: int) -> None:
@@ -116,8 +116,8 @@ def train_volume(
     """Train on split A; `path` holds the state after each epoch and is resumed from."""
     torch.manual_seed(seed)
     net = VolumeEncoder()
-    net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    net.fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    net.to(memory_format=torch.channels_last_3d)
+    net.fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001  no public question
     optimiser = torch.optim.AdamW(net.parameters(), schedule.learning_rate, weight_decay=1e-3)
     n, batch = len(split.label), schedule.batch
     steps = schedule.epochs * (n // batch)
@@ -183,7 +183,7 @@ def _epoch(
         measured = functional.mse_loss(weight[:, :2], torch.from_numpy(target[rows]))
         loss = measured + 0.3 * found
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         decay.step()
@@ -216,6 +216,7 @@ def train_report(
                 group["lr"] = 2e-3
         optimiser.zero_grad()
         loss = functional.mse_loss(net(x), y)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
-    return net.eval()
+    net.eval()
+    return net

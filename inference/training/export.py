@@ -28,7 +28,7 @@ class ParityLost(InferenceError):
         self.graph, self.off = graph, off
 
 
-class _Embedding(nn.Module):
+class _Embedding(nn.Module):  # type: ignore[misc]  # torch is not followed
     """Fixes the output order and drops what no pack reads."""
 
     def __init__(self, net: encoders.VolumeEncoder) -> None:
@@ -43,8 +43,8 @@ class _Embedding(nn.Module):
 def volume_encoder(
     net: encoders.VolumeEncoder, sample: Tensor, phases: Tensor
 ) -> tuple[bytes, float]:
-    """volume (B, 4, 24, 48, 48) HU, phases (B, 4) -> embedding (B, 3). Bytes and parity."""
-    net = net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    """Graph of volume (B, 4, 24, 48, 48) and phases (B, 4) -> embedding (B, 3), and parity."""
+    net = net.to(memory_format=torch.contiguous_format)
     assert sample.shape[1:] == (4, *GRID)
     return _export(
         "volume_encoder", _Embedding(net), (sample, phases), ("volume", "phases"), ("embedding",)
@@ -52,7 +52,7 @@ def volume_encoder(
 
 
 def text_encoder(net: encoders.ReportEncoder, sample: Tensor) -> tuple[bytes, float]:
-    """states (B, F) -> embedding (B, 1)."""
+    """Graph of states (B, F) -> embedding (B, 1)."""
     return _export("text_encoder", net, (sample,), ("states",), ("embedding",))
 
 
@@ -75,7 +75,7 @@ def _export(
         torch.onnx.export(
             net,
             tuple(sample),
-            buffer,  # type: ignore[arg-type]  # it takes a stream, its stub does not say so
+            buffer,  # it takes a stream, its stub does not say so
             input_names=list(takes),
             output_names=list(gives),
             dynamic_axes={n: {0: "batch"} for n in (*takes, *gives)},

@@ -43,7 +43,7 @@ class Inputs:
         return len(self.ct)
 
 
-class Member(nn.Module):
+class Member(nn.Module):  # type: ignore[misc]  # torch is not followed
     """One member's four heads and its pattern table."""
 
     def __init__(self, labs: int) -> None:
@@ -95,7 +95,7 @@ class Member(nn.Module):
         )
 
 
-class Fusion(nn.Module):
+class Fusion(nn.Module):  # type: ignore[misc]  # torch is not followed
     """All members in one graph, with scaling inside.
 
     Inputs: ct (B, 3), labs (B, L) and labs_mask, demographics (B, 2) and demographics_mask,
@@ -234,13 +234,14 @@ def fit(
             logits = _one(net, member, feeds(inputs, half[drawn]), drawn)
             loss = functional.binary_cross_entropy_with_logits(logits, y, weight)
             optimiser.zero_grad()
-            (loss + member.penalty()).backward()  # type: ignore[no-untyped-call]
+            (loss + member.penalty()).backward()
             optimiser.step()
             decay.step()
             if step % 50 == 0:
                 progress("heads and fusion", (index + step / steps) / members)
         _centre(net, member, inputs)
-    return net.eval()
+    net.eval()
+    return net
 
 
 def _one(net: Fusion, member: Member, fed: tuple[Tensor, ...], drawn: NDArray[np.int64]) -> Tensor:

@@ -204,6 +204,45 @@ def _labs(
     return labs, scale
 
 
+def _age_and_sex(rng: np.random.Generator, z: NDArray[np.float64]) -> tuple[int, bool]:
+    """Age in whole years, 19 to 79, and whether male."""
+    age = AGE_MEAN + AGE_SLOPE * z[3] + AGE_NOISE * rng.standard_normal()
+    male = rng.random() < 1 / (1 + np.exp(-(MALE_OFFSET + MALE_SLOPE * z[3])))
+    return int(np.clip(round(age), 19, 79)), bool(male)
+
+
+def _phases(rng: np.random.Generator, site: Site) -> tuple[str, ...]:
+    """Arterial and portal venous always; the others by the site's habit."""
+    first, last = rng.random(2)
+    away = {"NC": first < site.missing_nc, "DL": last < site.missing_dl}
+    return tuple(p for p in PHASES if not away.get(p, False))
+
+
+def _study(
+    seed: int,
+    index: int,
+    w: NDArray[np.float64],
+    site: Site,
+    kept: tuple[str, ...],
+    measure: bool,
+    erased: bool,
+) -> liver_ct.Render:
+    """The rendered CT, channels of absent phases at 0."""
+    channels = tuple(PHASES.index(p) for p in kept)
+    made = liver_ct.render(
+        np.random.default_rng([seed, index, 1]),
+        float(w[0]),
+        float(w[1]),
+        site.scanner,
+        measure=measure,
+        phases=channels,
+        erased=erased,
+    )
+    for c in set(range(len(PHASES))) - set(channels):
+        made.ct[c] = 0
+    return made
+
+
 def patient(
     seed: int,
     index: int,
@@ -233,38 +272,13 @@ def patient(
     label = int(rng.random() < risk)
     if rng.random() < FLIPS:
         label = 1 - label
-    age = int(
-        np.clip(round(AGE_MEAN + AGE_SLOPE * z[3] + AGE_NOISE * rng.standard_normal()), 19, 79)
-    )
-    male = rng.random() < 1 / (1 + np.exp(-(MALE_OFFSET + MALE_SLOPE * z[3])))
+    age, male = _age_and_sex(rng, z)
     labs, scale = _labs(rng, z, site, age)
     said = liver_report.states(z[4], rng)
-    gone = rng.random(2)
-    kept = tuple(
-        p
-        for p, away in zip(
-            PHASES,
-            (gone[0] < site.missing_nc, False, False, gone[1] < site.missing_dl),
-            strict=True,
-        )
-        if not away
-    )
+    kept = _phases(rng, site)
     findings = liver_report.findings_text(said, site.language, rng)
     suspicion = float(z[0] + z[4] + rng.standard_normal())
-    made = None
-    if render:
-        channels = tuple(PHASES.index(p) for p in kept)
-        made = liver_ct.render(
-            np.random.default_rng([seed, index, 1]),
-            float(w[0]),
-            float(w[1]),
-            site.scanner,
-            measure=measure,
-            phases=channels,
-            erased=erased,
-        )
-        for c in set(range(4)) - set(channels):
-            made.ct[c] = 0
+    made = _study(seed, index, w, site, kept, measure, erased) if render else None
     return SyntheticPatient(
         seed=seed,
         index=index,

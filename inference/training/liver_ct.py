@@ -243,7 +243,7 @@ def _matched(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Generalised least squares of (w1, w2, nuisance) in stationary noise of known power."""
     # Imported here: rendering alone, as the pretend hospital does it, needs numpy only.
-    from scipy.fft import rfftn  # noqa: PLC0415
+    from scipy.fft import rfftn
 
     power = noise_hu**2 * _H2 / _MEAN_H2 + WHITE_HU**2 + 1 / 12
     t = rfftn(templates, axes=(-3, -2, -1))

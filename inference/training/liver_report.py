@@ -150,7 +150,7 @@ def impression_text(suspicion: float, language: Language) -> str:
 
 
 def log_likelihood(said_codes: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """log p(states | report latent).
+    """Give log p(states | report latent).
 
     Args:
         said_codes: (n, findings) int8: 1 present, 0 absent, -1 hedged or unmentioned.

@@ -287,3 +287,13 @@ def insert_one(connection: Connection, job_id: int, job: NewJob, *, now: datetim
             "refs": dict(job.refs),
         },
     )
+
+
+def drop(connection: Connection, job_id: int, *, now: datetime) -> bool:
+    """Close a parked job for good; whether there was one."""
+    changed = connection.execute(
+        update(_job)
+        .where(_c.id == job_id, _c.state == "parked")
+        .values(state="dropped", finished_at=now)
+    ).rowcount
+    return bool(changed)

@@ -51,7 +51,7 @@ class Outcome:
         text: Words for people.
         probability: Calibrated, 0 to 1.
         interval: Low and high of the 90 % interval, 0 to 1, or None.
-        tier: `negligible`, `low`, `moderate`, `high` (risk-probability), or None.
+        tier: The pack's word for the tier, or None.
         threshold: Locked threshold of the tier, 0 to 1, or None.
         start: Begin of prediction.when: the index date.
         end: Its end; the index date again for a diagnosis.

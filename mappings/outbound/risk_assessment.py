@@ -16,7 +16,7 @@ from mappings.outbound.parts import (
     statements,
 )
 from mappings.outbound.result import Input, Outcome, Result
-from mappings.outbound.terms import RISK_PROBABILITY
+from mappings.outbound.terms import RISK_PROBABILITY, RISK_PROBABILITY_CODES
 
 
 def risk_assessment(result: Result, patient: str, device: str) -> dict[str, Any]:
@@ -81,10 +81,10 @@ def _prediction(result: Result, outcome: Outcome) -> dict[str, Any]:
         "rationale": _rationale(result, outcome),
     }
     if outcome.tier:
-        made["qualitativeRisk"] = {
-            "coding": [{"system": RISK_PROBABILITY, "code": outcome.tier}],
-            "text": f"{outcome.tier} by the model's locked threshold",
-        }
+        risk: dict[str, Any] = {"text": f"{outcome.tier} by the model's locked threshold"}
+        if outcome.tier in RISK_PROBABILITY_CODES:
+            risk["coding"] = [{"system": RISK_PROBABILITY, "code": outcome.tier}]
+        made["qualitativeRisk"] = risk
     return made
 
 

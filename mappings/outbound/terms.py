@@ -14,6 +14,8 @@ MODEL_SYSTEM = "ai-model"
 
 UCUM = "http://unitsofmeasure.org"
 RISK_PROBABILITY = "http://terminology.hl7.org/CodeSystem/risk-probability"
+# A pack's tiers are its own words; only these five are also codes.
+RISK_PROBABILITY_CODES = frozenset({"negligible", "low", "moderate", "high", "certain"})
 OBSERVATION_CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 REPORT_RISK = "http://hl7.org/fhir/StructureDefinition/diagnosticReport-risk"
 ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-reference"

@@ -92,7 +92,7 @@ def test_a_partial_birth_date_is_an_interval(
 def test_an_unknown_rule_waits_and_a_failed_one_ends_it(
     pack: Pack, entries: list[Entry], study: Study
 ) -> None:
-    """unknown gives waiting, not met gives not eligible, whatever else is unknown."""
+    """An unknown rule gives waiting, not met gives not eligible, whatever else is unknown."""
     assert "waiting" == judged(pack, born(entries, None), [study()]).state
     child = born(entries, When(datetime.fromisoformat("2020-01-01"), "day"))
     assert "not_eligible" == judged(pack, child, [study(phases=None)]).state

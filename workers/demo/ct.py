@@ -26,7 +26,7 @@ _PHASES: Mapping[str, tuple[int, str, int]] = {
     "PV": (4, "上腹部 门静脉期", 70),
     "DL": (5, "上腹部 延迟期", 180),
 }
-_ORDER = ("NC", "AP", "PV", "DL")
+PHASES = ("NC", "AP", "PV", "DL")
 
 
 def series_uid(who: Chart, phase: str) -> str:
@@ -44,7 +44,7 @@ def instances(who: Chart) -> Iterator[Dataset]:
     """Every instance of the study, with preamble and file meta."""
     voxels = _voxels(who)
     for phase in who.synthetic.phases:
-        channel = voxels[_ORDER.index(phase)]
+        channel = voxels[PHASES.index(phase)]
         for number in range(channel.shape[0]):
             yield _instance(who, phase, number, channel[number])
 

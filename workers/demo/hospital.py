@@ -129,7 +129,7 @@ def oru_labs(
             value = values[loinc]
         shown = _UNITS.get(unit, unit)
         segments.append(
-            f"OBX|{number}|NM|{loinc}^{_LAB_NAMES[loinc]}^LN||{value}|{shown}|||||{status}|||{drawn}"
+            f"OBX|{number}|NM|{loinc}^{_LAB_NAMES[loinc]}^LN||{value}|{_escape(shown)}|||||{status}|||{drawn}"
         )
     return _encode(segments, "utf-8")
 

@@ -88,7 +88,7 @@ def test_the_cached_grid_is_what_the_encoder_makes_of_full_volumes(run: Run) -> 
     """Training on pooled sums and running on full volumes give the same embedding."""
     split = cohort.read(run.work, "B")
     net = encoders.VolumeEncoder().eval()
-    from inference.training import liver  # noqa: PLC0415
+    from inference.training import liver
 
     ct = liver.patient(3, cohort.index_of("B", 0)).ct
     assert ct is not None

@@ -1,0 +1,56 @@
+"""Peers of the tests: found, started when first asked for, stopped at the end, and counted.
+
+`@pytest.mark.peer("postgresql")` marks a test that needs a real peer. Without the peer it is
+skipped, with REQUIRE_PEERS=1 it fails, and the closing summary says which peers were missing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+_TESTS = Path(__file__).parent
+# The tests' folders are named as the packages they test: the packages must be found first.
+sys.path[:0] = [str(_TESTS.parent), *(str(_TESTS),) * (str(_TESTS) not in sys.path)]
+for _name in ("mappings", "inference", "interop", "workers"):
+    __import__(_name)
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from peers import found  # noqa: E402  needs the path above
+
+pytest_plugins = ["peers.fixtures", "line"]
+_skipped: Counter[str] = Counter()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or fail, what needs a peer that is not here."""
+    for mark in item.iter_markers("peer"):
+        missing = found.missing(mark.args[0])
+        if missing and os.environ.get("REQUIRE_PEERS") == "1":
+            pytest.fail(f"peer {mark.args[0]} is required: {missing}", pytrace=False)
+        if missing:
+            pytest.skip(f"peer {mark.args[0]}: {missing}")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count what was skipped for want of a peer."""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason.startswith("peer "):
+            _skipped[reason] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which peers were missing and how many tests that cost."""
+    terminalreporter.section("real peers")
+    for name in found.PEERS:
+        missing = found.missing(name)
+        cost = sum(n for reason, n in _skipped.items() if reason.startswith(f"peer {name}:"))
+        terminalreporter.line(
+            f"{name}: {'here' if not missing else f'MISSING, {missing}; {cost} tests skipped'}"
+        )

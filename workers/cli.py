@@ -1,0 +1,263 @@
+"""The command `oncord`. Every command is documented in docs/reference/cli.md."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from workers.settings import BadSettings, Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Multimodal cancer AI in the EHR.")
+quarantine = typer.Typer(no_args_is_help=True, help="What was set aside for a person to look at.")
+app.add_typer(quarantine, name="quarantine")
+console = Console()
+errors = Console(stderr=True)
+
+
+def main() -> None:
+    """Entry point of the distribution."""
+    app()
+
+
+def _stop(reason: str, status: int = 1) -> NoReturn:
+    errors.print(f"[red]oncord:[/] {reason}", highlight=False)
+    raise typer.Exit(status)
+
+
+def _settings() -> Settings:
+    from workers.log import configure  # noqa: PLC0415  start-up time of `--help`
+
+    try:
+        settings = Settings.from_environment()
+    except BadSettings as error:
+        _stop(str(error), 2)
+    configure(settings.log_format)
+    return settings
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Errors of ours as one line and a status, not as a traceback."""
+    from interop.errors import InteropError  # noqa: PLC0415
+
+    try:
+        yield
+    except BadSettings as error:
+        _stop(str(error), 2)
+    except InteropError as error:
+        _stop(str(error))
+    except OSError as error:
+        _stop(f"{error.strerror or error}")
+
+
+@app.command()
+def serve() -> None:
+    """Open the doors: MLLP, FHIR, STOW-RS, health and metrics."""
+    import uvloop  # noqa: PLC0415
+
+    from workers.parts import build  # noqa: PLC0415
+    from workers.service import Ports, Service  # noqa: PLC0415
+
+    settings = _settings()
+
+    def started(ports: Ports) -> None:
+        # One line on standard output for whoever started us: the ports that were bound.
+        print(json.dumps({"http": ports.http, "mllp": ports.mllp}), flush=True)  # noqa: T201
+
+    async def run() -> None:
+        await Service(build(settings, migrate=True)).run(started)
+
+    with _explained():
+        uvloop.run(run())
+
+
+@app.command()
+def worker(
+    queue: Annotated[str, typer.Argument(help="ledger (ingest, deliver) or gpu (assess)")],
+    nice: Annotated[int, typer.Option(help="Added niceness: answering doors comes first")] = 5,
+) -> None:
+    """Work one queue; one process per core for `ledger`, one per GPU for `gpu`."""
+    if queue not in ("ledger", "gpu"):
+        _stop("queue is ledger or gpu", 2)
+    _settings()
+    os.environ["ONCORD_WORKER"] = queue
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.nice(nice)
+    from workers.app import app as celery_app  # noqa: PLC0415  the queue had to be named first
+
+    arguments = ["worker", "-Q", queue, "-c", "1", "-l", "WARNING", "-n", f"{queue}-{os.getpid()}@%h"]
+    arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    celery_app.worker_main(arguments)
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Leave when every step is verified")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write steps, times and ids as JSON")] = None,
+    seed: Annotated[int, typer.Option(help="Which synthetic patient")] = 7,
+) -> None:
+    """Play one synthetic liver patient through the real doors into a sandbox EHR."""
+    from workers.demo.play import play  # noqa: PLC0415
+
+    raise typer.Exit(play(console, once=once, report=report, seed=seed))
+
+
+@app.command()
+def train(
+    pack: Annotated[str, typer.Argument(help="liver_dx")],
+    out: Annotated[Path, typer.Option(help="Folder the pack is written to")],
+    work: Annotated[Path, typer.Option(help="Folder for cohorts and checkpoints")] = Path("var/train"),
+    seed: Annotated[int, typer.Option(help="Seed of cohort and training")] = 20261121,
+    smoke: Annotated[bool, typer.Option("--smoke", help="One step of everything, worthless")] = False,
+) -> None:
+    """Make a pack from nothing: cohort, encoders, fusion, calibration, test, card."""
+    from rich.progress import Progress  # noqa: PLC0415
+
+    if pack != "liver_dx":
+        _stop("liver_dx is the pack that can be trained", 2)
+    try:
+        from inference.training.train import train_liver_dx  # noqa: PLC0415
+    except ImportError as error:
+        _stop(f"training needs the extra `train` ({error.name} is missing)", 2)
+    with Progress(console=console) as progress:
+        tasks: dict[str, int] = {}
+
+        def tell(step: str, done: float) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=1.0)
+            progress.update(tasks[step], completed=done)  # type: ignore[arg-type]
+
+        train_liver_dx(out, work=work, seed=seed, progress=tell, scale="smoke" if smoke else "full")
+    console.print(f"pack written to {out}")
+
+
+@app.command()
+def doctor() -> None:
+    """Look at configuration, database, broker, packs, EHR and disk: a line each."""
+    from workers.doctor import examine  # noqa: PLC0415
+
+    settings = _settings()
+    bad = 0
+    for finding in examine(settings):
+        mark = "[green]ok[/]" if finding.ok else "[red]BAD[/]"
+        bad += not finding.ok
+        console.print(f"{mark:>5} {finding.part:<14} {finding.text}", highlight=False)
+    raise typer.Exit(1 if bad else 0)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database schema up to date (the service does it at start, too)."""
+    from interop.ledger.engine import open_ledger  # noqa: PLC0415
+    from interop.migrations import upgrade  # noqa: PLC0415
+
+    settings = _settings()
+    with _explained():
+        upgrade(open_ledger(settings.database_url))
+    console.print("schema is up to date")
+
+
+@app.command()
+def replay(
+    since: Annotated[datetime | None, typer.Option(help="Received at or after (UTC)")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Received before (UTC)")] = None,
+    state: Annotated[list[str] | None, typer.Option(help="Only messages in this state")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only this type, such as ORU^R01")] = None,
+) -> None:
+    """Map a selection of stored messages again; what was mapped before stays as it is."""
+    from rich.progress import track  # noqa: PLC0415
+
+    from interop.ledger import messages  # noqa: PLC0415
+    from workers.parts import build  # noqa: PLC0415
+    from workers.replay import replay_message  # noqa: PLC0415
+
+    settings = _settings()
+    with _explained():
+        parts = build(settings)
+        chosen = messages.ids(
+            parts.engine, since=_utc(since), until=_utc(until), states=state or (), kind=kind
+        )
+        for message in track(chosen, "replaying", console=errors):
+            replay_message(parts, message)
+    console.print(f"{len(chosen)} messages queued again")
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment else None
+
+
+@quarantine.command("ls")
+def quarantine_ls() -> None:
+    """List messages and jobs that were set aside."""
+    from interop.ledger import jobs, messages  # noqa: PLC0415
+    from workers.parts import build  # noqa: PLC0415
+
+    settings = _settings()
+    with _explained():
+        parts = build(settings)
+        rows = messages.listing(parts.engine, states=("quarantined", "parked", "rejected"))
+        waiting = jobs.parked(parts.engine)
+    table = Table("id", "what", "state", "since", "why")
+    for row in rows:
+        since = row["received_at"].isoformat(timespec="seconds")
+        what = f"{row['door']} {row['kind']}".strip()
+        table.add_row(str(row["id"]), what, row["state"], since, row["reason"])
+    for job in waiting:
+        since = job["finished_at"].isoformat(timespec="seconds") if job["finished_at"] else ""
+        table.add_row(str(job["id"]), f"job {job['stage']}", "parked", since, job["reason"])
+    console.print(table)
+
+
+@quarantine.command("show")
+def quarantine_show(message: int) -> None:
+    """Write the raw bytes of a message to standard output: they hold patient data."""
+    from interop.ledger import messages  # noqa: PLC0415
+    from interop.ledger.engine import reading  # noqa: PLC0415
+    from workers.parts import build  # noqa: PLC0415
+
+    settings = _settings()
+    with _explained():
+        parts = build(settings)
+        with reading(parts.engine) as connection:
+            row = messages.get(connection, message)
+        body = row.body if row.body is not None else parts.blobs.read(row.digest)
+    sys.stdout.buffer.write(body)
+
+
+@quarantine.command("replay")
+def quarantine_replay(item: int) -> None:
+    """Work a message or job once more, after its cause was mended."""
+    from workers.parts import build  # noqa: PLC0415
+    from workers.replay import replay_item  # noqa: PLC0415
+
+    settings = _settings()
+    with _explained():
+        what = replay_item(build(settings), item)
+    if what is None:
+        _stop(f"nothing of number {item} is set aside")
+    console.print(f"{what} {item} queued again")
+
+
+@quarantine.command("drop")
+def quarantine_drop(item: int) -> None:
+    """Close an item for good; the raw bytes are kept, and so is the fact."""
+    from workers.parts import build  # noqa: PLC0415
+    from workers.replay import drop_item  # noqa: PLC0415
+
+    settings = _settings()
+    with _explained():
+        what = drop_item(build(settings), item)
+    if what is None:
+        _stop(f"nothing of number {item} is set aside")
+    console.print(f"{what} {item} dropped")

@@ -1,0 +1,108 @@
+"""What `oncord doctor` looks at: one finding per part, each a sentence."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kombu import Connection
+
+from interop.ehr import strategy_of
+from interop.errors import InteropError
+from interop.ledger import jobs
+from interop.ledger.engine import SQLITE_WITHOUT_RESET_RACE, open_ledger, reading
+from workers.parts import Parts, build
+from workers.settings import BadSettings, Settings
+
+_LEAST_FREE = 1024**3
+_LEAST_FREE_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part, whether it is sound, and a sentence."""
+
+    part: str
+    ok: bool
+    text: str
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at everything; a part that cannot be built does not hide the others."""
+    yield _database(settings)
+    yield _broker(settings)
+    yield _disk(settings)
+    try:
+        parts = build(settings)
+    except (BadSettings, InteropError) as error:
+        yield Finding("configuration", False, str(error))
+        return
+    yield Finding("configuration", True, f"site {parts.site.name}, data in {settings.data_dir}")
+    yield from _packs(parts)
+    yield _ehr(parts)
+    yield from _work(parts)
+
+
+def _database(settings: Settings) -> Finding:
+    try:
+        engine = open_ledger(settings.database_url)
+        with reading(engine) as connection:
+            connection.exec_driver_sql("SELECT 1")
+    except InteropError as error:
+        return Finding("database", False, str(error))
+    if engine.dialect.name != "sqlite":
+        return Finding("database", True, "PostgreSQL, commits are durable")
+    text = f"SQLite {sqlite3.sqlite_version}, WAL and synchronous=FULL"
+    if sqlite3.sqlite_version_info < SQLITE_WITHOUT_RESET_RACE:
+        text += "; below 3.51.3: only the service checkpoints; use PostgreSQL in production"
+    return Finding("database", True, text)
+
+
+def _broker(settings: Settings) -> Finding:
+    kind = settings.broker_url.partition(":")[0]
+    try:
+        with Connection(settings.broker_url, connect_timeout=3) as connection:
+            connection.ensure_connection(max_retries=1, timeout=3)
+    except Exception as error:  # noqa: BLE001  kombu raises each transport's own errors
+        return Finding("broker", False, f"{kind}: {type(error).__name__}")
+    return Finding("broker", True, f"{kind} answers")
+
+
+def _disk(settings: Settings) -> Finding:
+    usage = shutil.disk_usage(settings.data_dir)
+    ok = usage.free > max(_LEAST_FREE, usage.total * _LEAST_FREE_SHARE)
+    return Finding("disk", ok, f"{usage.free / 1024**3:.1f} GiB free of {usage.total / 1024**3:.0f}")
+
+
+def _packs(parts: Parts) -> Iterator[Finding]:
+    for pack in parts.packs:
+        kind = pack.manifest.training_data.kind
+        text = f"{pack.manifest.id} {pack.manifest.version}, {kind} training data, {pack.digest[:12]}"
+        yield Finding("pack", True, text)
+    for text in parts.findings():
+        yield Finding("pack", False, text)
+
+
+def _ehr(parts: Parts) -> Finding:
+    if parts.carrier is None:
+        return Finding("EHR", True, "none configured: results stay in the ledger")
+    try:
+        statement = parts.carrier.read("metadata")
+    except InteropError as error:
+        return Finding("EHR", False, str(error))
+    if statement is None:
+        return Finding("EHR", True, "answers, without /metadata: the site file decides")
+    return Finding("EHR", True, f"answers, FHIR {statement.get('fhirVersion')}, {strategy_of(statement)}")
+
+
+def _work(parts: Parts) -> Iterator[Finding]:
+    try:
+        counts = jobs.counts(parts.engine)
+    except InteropError as error:
+        yield Finding("work", False, f"{error}; was the schema migrated?")
+        return
+    parked = sum(n for (_stage, state), n in counts.items() if state == "parked")
+    waiting = sum(n for (_stage, state), n in counts.items() if state in ("ready", "leased"))
+    yield Finding("work", parked == 0, f"{waiting} jobs waiting, {parked} set aside")

@@ -1,0 +1,62 @@
+"""Replay: stored messages mapped again. Idempotent, since entries are written once by path and key.
+
+What a site mended meanwhile (an alias, an authority) takes effect; what was mapped stays. Entries
+made so are history: they may correct a result, and start nothing (site rule 3).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import NoResultFound
+
+from interop.ledger import jobs, messages
+from interop.ledger.engine import writing
+from interop.ledger.jobs import NewJob
+from workers.parts import Parts
+
+SET_ASIDE = ("quarantined", "parked", "rejected")
+
+
+def replay_message(parts: Parts, message: int) -> None:
+    """Queue a message for mapping once more."""
+    with writing(parts.engine) as connection:
+        row = messages.get(connection, message)
+        job_id = parts.id()
+        job = NewJob(
+            stage="ingest",
+            lane=row.lane,
+            key=f"ingest/{message}/replay/{job_id}",
+            refs={"inbound": message, "replay": True},
+        )
+        jobs.insert_one(connection, job_id, job, now=parts.now())
+
+
+def replay_item(parts: Parts, item: int) -> Literal["message", "job"] | None:
+    """Work a set-aside message or parked job again; None if there is none of that number."""
+    with writing(parts.engine) as connection:
+        if jobs.unpark(connection, item, now=parts.now()):
+            return "job"
+        if not _is_set_aside(connection, item):
+            return None
+    replay_message(parts, item)
+    return "message"
+
+
+def drop_item(parts: Parts, item: int) -> Literal["message", "job"] | None:
+    """Close a set-aside message or parked job; None if there is none of that number."""
+    with writing(parts.engine) as connection:
+        if jobs.drop(connection, item, now=parts.now()):
+            return "job"
+        if not _is_set_aside(connection, item):
+            return None
+        messages.mark(connection, item, state="dropped", reason="dropped by an operator")
+    return "message"
+
+
+def _is_set_aside(connection: Connection, item: int) -> bool:
+    try:
+        return bool(messages.get(connection, item).state in SET_ASIDE)
+    except NoResultFound:
+        return False
