@@ -263,15 +263,13 @@ def patient(
         external: The association of site and prevalence is reversed.
     """
     rng = np.random.default_rng([seed, index, 0])
-    site_index = int(rng.integers(len(SITES)))
-    site = SITES[site_index]
+    number = int(rng.integers(len(SITES)))
+    site = SITES[number]
     z = _CHOLESKY @ rng.standard_normal(5)
     w = z[:2] + IMAGE_NOISE * rng.standard_normal(2)
     shift = -site.shift if external else site.shift
     risk = float(1 / (1 + np.exp(-logit(z, shift))))
-    label = int(rng.random() < risk)
-    if rng.random() < FLIPS:
-        label = 1 - label
+    label = int(rng.random() < risk) ^ int(rng.random() < FLIPS)
     age, male = _age_and_sex(rng, z)
     labs, scale = _labs(rng, z, site, age)
     said = liver_report.states(z[4], rng)
@@ -282,7 +280,7 @@ def patient(
     return SyntheticPatient(
         seed=seed,
         index=index,
-        site=site_index,
+        site=number,
         language=site.language,
         age_years=age,
         sex="male" if male else "female",
