@@ -91,7 +91,8 @@ class Guard:
         try:
             await self._app(scope, receive, send)
         except Exception as error:  # noqa: BLE001  a door's reply path: the peer always gets an answer
-            log.error("http.failed", error=type(error).__name__)
+            # Not `exception`: a traceback of a parser may quote what it read.
+            log.error("http.failed", error=type(error).__name__)  # noqa: TRY400
             await _answer(refusal(500, "exception", "internal error"))(scope, receive, send)
 
     def _known(self, scope: Scope) -> bool:
@@ -164,47 +165,46 @@ def _fhir(app: FastAPI, door: FhirDoor) -> None:
 
 
 def _dicomweb(app: FastAPI, doors: Mapping[str, StowDoor]) -> None:
-    async def store(request: Request, name: str, study: str | None) -> Response:
-        door = doors.get(name)
-        if door is None:
-            return Response(status_code=404)
-        if request.headers.get("content-encoding"):
-            return Response("content-encoding is not taken", 415)
-        try:
-            boundary, kind = boundary_of(request.headers.get("content-type", ""))
-            if kind != "application/dicom":
-                return Response("only application/dicom parts are taken", 415)
-            made = await door.store(_pieces(request), boundary, study_instance_uid=study)
-        except NotMultipart as error:
-            metrics.refused.labels("stow", "400").inc()
-            return Response(error.reason, 400)
-        except TooLarge as error:
-            metrics.refused.labels("stow", "413").inc()
-            return Response(error.reason, 413)
-        except LedgerUnavailable:
-            metrics.refused.labels("stow", "503").inc()
-            return Response("cannot be stored now; send it again", 503, {"retry-after": "5"})
-        return Response(encode(made.dataset), made.status, media_type="application/dicom+json")
-
     @app.post("/dicomweb/studies")
     async def studies(request: Request) -> Response:
         """STOW-RS, any study."""
-        return await store(request, "", None)
+        return await _stow(doors.get(""), request, None)
 
     @app.post("/dicomweb/studies/{study}")
     async def study(request: Request, study: str) -> Response:
         """STOW-RS, one study."""
-        return await store(request, "", study)
+        return await _stow(doors.get(""), request, study)
 
     @app.post("/dicomweb/{name}/studies")
     async def named_studies(request: Request, name: str) -> Response:
         """STOW-RS of a named path."""
-        return await store(request, name, None)
+        return await _stow(doors.get(name), request, None)
 
     @app.post("/dicomweb/{name}/studies/{study}")
     async def named_study(request: Request, name: str, study: str) -> Response:
         """STOW-RS of a named path, one study."""
-        return await store(request, name, study)
+        return await _stow(doors.get(name), request, study)
+
+
+async def _stow(door: StowDoor | None, request: Request, study: str | None) -> Response:
+    """One STOW request, and the HTTP status of what went wrong."""
+    if door is None:
+        return Response(status_code=404)
+    try:
+        boundary, kind = boundary_of(request.headers.get("content-type", ""))
+        if kind != "application/dicom" or request.headers.get("content-encoding"):
+            return Response("only plain application/dicom parts are taken", 415)
+        made = await door.store(_pieces(request), boundary, study_instance_uid=study)
+    except NotMultipart as error:
+        metrics.refused.labels("stow", "400").inc()
+        return Response(error.reason, 400)
+    except TooLarge as error:
+        metrics.refused.labels("stow", "413").inc()
+        return Response(error.reason, 413)
+    except LedgerUnavailable:
+        metrics.refused.labels("stow", "503").inc()
+        return Response("cannot be stored now; send it again", 503, {"retry-after": "5"})
+    return Response(encode(made.dataset), made.status, media_type="application/dicom+json")
 
 
 async def _pieces(request: Request) -> AsyncIterator[bytes]:

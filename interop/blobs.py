@@ -63,7 +63,7 @@ class BlobStore:
                 draft.discard()
                 # It may be another request's, renamed but not synced yet: sync its folder too.
             else:
-                os.rename(draft.path, target)
+                draft.path.rename(target)
             folders.add(target.parent)
         for folder in folders:
             handle = os.open(folder, os.O_RDONLY)

@@ -136,7 +136,13 @@ class FhirEhr:
             if found is not None:
                 return found
         answer = self._send(bundle)
-        return self._receipt(bundle, answer)
+        try:
+            return self._receipt(bundle, answer)
+        except PeerUnavailable as error:
+            # It is written: sent once more, a guarded update would meet its own new version.
+            raise OutcomeUnknown(
+                "written, and the read-back failed", error.retry_after_s
+            ) from error
 
     def confirm_patient(self, subject: Subject) -> str:
         """Literal reference of the one patient who has the identifier and the birth date.
@@ -193,7 +199,10 @@ class FhirEhr:
     def _send(self, bundle: Mapping[str, Any]) -> list[dict[str, Any]]:
         answer = self._call("POST", "", body=bundle)
         self._raise_for(answer, wrote=True)
-        entries: list[dict[str, Any]] = _json(answer).get("entry") or []
+        try:
+            entries: list[dict[str, Any]] = _json(answer).get("entry") or []
+        except PeerUnavailable as error:
+            raise OutcomeUnknown("the answer to a write cannot be read") from error
         wanted = bundle["entry"]
         if len(entries) != len(wanted):
             raise OutcomeUnknown("the transaction's response does not match its request")
@@ -290,7 +299,7 @@ class FhirEhr:
 
 def strategy_of(statement: Mapping[str, Any]) -> Strategy:
     """`put` where a server lets clients choose ids for all that we write, else `post`."""
-    rest = next(iter(statement.get("rest") or ()), {})
+    rest: dict[str, Any] = next(iter(statement.get("rest") or ()), {})
     resources = {r.get("type"): r for r in rest.get("resource") or ()}
     ours = ("RiskAssessment", "DiagnosticReport", "Observation", "Provenance", "Device")
     return "put" if all(resources.get(n, {}).get("updateCreate") for n in ours) else "post"

@@ -18,7 +18,7 @@ import orjson
 
 from interop import metrics
 from interop.errors import LedgerUnavailable
-from interop.ledger.intake import GroupCommit, Received, Stored
+from interop.ledger.intake import GroupCommit, Received
 from mappings import fhir
 from mappings.errors import InvalidResource, Issue
 from mappings.fhir.door import outcome, parse, validate
@@ -86,8 +86,9 @@ class FhirDoor:
             metrics.refused.labels("fhir", "422").inc()
             syntax = any(i.expression == "$this" and i.code == "structure" for i in error.issues)
             return FhirAnswer(400 if syntax else 422, outcome(error))
-        fate = await self._store(body, data)
-        if isinstance(fate, LedgerUnavailable):
+        try:
+            fate = await self._commit.durable(self._received(body, data))
+        except LedgerUnavailable:
             metrics.refused.labels("fhir", "503").inc()
             return refusal(503, "transient", "cannot be stored now; send it again")
         metrics.received.labels("fhir", fate.seen).inc()
@@ -106,15 +107,9 @@ class FhirDoor:
         validate(data)
         return data
 
-    async def _store(self, body: bytes, data: dict[str, Any]) -> Stored | LedgerUnavailable:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Stored | LedgerUnavailable] = loop.create_future()
-
-        def answer(fate: Stored | LedgerUnavailable) -> None:
-            loop.call_soon_threadsafe(lambda: future.done() or future.set_result(fate))
-
+    def _received(self, body: bytes, data: dict[str, Any]) -> Received:
         interface = self.interface
-        item = Received(
+        return Received(
             door="fhir",
             interface=interface.name,
             received_at=self._now(),
@@ -126,8 +121,6 @@ class FhirDoor:
             code="202",
             origin=interface.origin,
         )
-        self._commit.submit(item, answer)
-        return await future
 
     def _lane(self, data: dict[str, Any]) -> str:
         """Lane of the patient where the Bundle or resource names one, else of the interface."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import TypeVar, cast
 
 import structlog
 
@@ -25,8 +24,12 @@ from mappings.hl7v2.ack import AckCode, AckError, ack
 from mappings.hl7v2.scan import Header, dedup_digest, scan
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
-SB, EB, CR = 0x0B, 0x1C, 0x0D
+SB, EB = 0x0B, 0x1C
+# Looked up once: a label lookup costs as much as the scan of a short message.
+_seen = {seen: metrics.received.labels("mllp", seen) for seen in ("new", "duplicate", "reused")}
+_ack_seconds = metrics.ack_seconds.labels("mllp")
 _START = b"\x0b"
 _END = b"\x1c\r"
 
@@ -141,17 +144,26 @@ class Listener:
         self.now, self._next_control_id = now, next_control_id
         self.open: set[Connection] = set()
         self._server: asyncio.Server | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._fates: deque[tuple[Connection, Pending, Stored | LedgerUnavailable]] = deque()
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; the port that was bound (0 asks for a free one)."""
-        self._loop = asyncio.get_running_loop()
-        self._server = await self._loop.create_server(lambda: Connection(self), host, port)
-        return int(self._server.sockets[0].getsockname()[1])
+        """Listen on the committing loop; the port that was bound (0 asks for a free one)."""
+        return await self._there(self._listen(host, port))
 
     async def stop(self) -> None:
         """Stop listening and close every connection; what was submitted still commits."""
+        await self._there(self._hang_up())
+
+    async def _there(self, work: Coroutine[object, object, T]) -> T:
+        """Run on the committing loop, wait on the caller's."""
+        future = asyncio.run_coroutine_threadsafe(work, self._commit.loop)
+        return await asyncio.wrap_future(future)
+
+    async def _listen(self, host: str, port: int) -> int:
+        loop = self._commit.loop
+        self._server = await loop.create_server(lambda: Connection(self), host, port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def _hang_up(self) -> None:
         if self._server is not None:
             self._server.close()
             for connection in list(self.open):
@@ -169,23 +181,8 @@ class Listener:
         else:
             pending = Pending(header, time.perf_counter())
             item = self._readable(connection, header, raw, now)
-        self._commit.submit(item, lambda fate: self._settle(connection, pending, fate))
+        self._commit.submit(item, lambda fate: connection.answer(pending, fate))
         return pending
-
-    def _settle(
-        self, connection: Connection, pending: Pending, fate: Stored | LedgerUnavailable
-    ) -> None:
-        """On the committing thread: hand the fate over; one wake-up serves a whole batch."""
-        assert self._loop is not None
-        first = not self._fates
-        self._fates.append((connection, pending, fate))
-        if first:
-            self._loop.call_soon_threadsafe(self._answer_all)
-
-    def _answer_all(self) -> None:
-        while self._fates:
-            connection, pending, fate = self._fates.popleft()
-            connection.answer(pending, fate)
 
     def _readable(
         self, connection: Connection, header: Header, raw: bytes, now: datetime
@@ -196,7 +193,7 @@ class Listener:
             b"\0".join(
                 (interface.name.encode(), header.field(3), header.field(4), header.field(10))
             )
-        ).hexdigest()
+        ).hexdigest()[:32]
         certain = bool(header.field(10))
         return Received(
             door="mllp",
@@ -207,7 +204,7 @@ class Listener:
             digest=hashlib.sha256(raw).hexdigest(),
             size=len(raw),
             control_key=control_key if certain else None,
-            dedup=f"{control_key[:24]}{dedup_digest(raw).hex()}" if certain else None,
+            dedup=f"{control_key}/{dedup_digest(raw).hex()}" if certain else None,
             body=raw,
             reply=self._reply(header, code, error, now),
             code=code,
@@ -317,7 +314,7 @@ class Connection(asyncio.Protocol):
         self._listener.open.add(self)
         metrics.connections.inc()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         """Forget the socket; a frame under way leaves metadata only."""
         if self in self._listener.open:
             self._listener.open.discard(self)
@@ -364,7 +361,7 @@ class Connection(asyncio.Protocol):
             reply = self._listener.cannot_store(header) if header else None
         else:
             reply = fate.reply
-            metrics.received.labels("mllp", fate.seen).inc()
+            _seen[fate.seen].inc()
             if fate.seen == "reused":
                 log.warning("mllp.control_id_reused", interface=interface.name, message=fate.id)
         if header is None:
@@ -373,7 +370,7 @@ class Connection(asyncio.Protocol):
             self.close()
         elif reply is not None and self._transport is not None and not self._transport.is_closing():
             self._transport.write(reply)
-        metrics.ack_seconds.labels("mllp").observe(time.perf_counter() - pending.since)
+        _ack_seconds.observe(time.perf_counter() - pending.since)
         if self._paused and self._pending < interface.in_flight and self._transport is not None:
             self._transport.resume_reading()
             self._paused = False

@@ -19,8 +19,7 @@ from interop import metrics
 from interop.blobs import BlobStore, Draft
 from interop.errors import LedgerUnavailable, NotMultipart, TooLarge
 from interop.ledger.images import NewInstance
-from interop.ledger.images import add as add_instances
-from interop.ledger.intake import GroupCommit, Received, Stored
+from interop.ledger.intake import GroupCommit, Received
 from interop.multipart import MultipartReader, PartBegin, PartBytes
 from mappings.dicom.scan import Identity
 from mappings.dicom.scan import scan as scan_part10
@@ -177,9 +176,7 @@ class StowDoor:
                 studies.setdefault(part.scanned.study_instance_uid, []).append(part)
         items = [self._received(uid, held, now) for uid, held in studies.items()]
         items += [self._quarantined(part, now) for part in parts if part.failure]
-        for fate in await asyncio.gather(*(self._stored(item) for item in items)):
-            if isinstance(fate, LedgerUnavailable):
-                raise fate
+        for fate in await asyncio.gather(*(self._commit.durable(item) for item in items)):
             metrics.received.labels("stow", fate.seen).inc()
 
     def _received(self, uid: str, held: Sequence[_Part], now: datetime) -> Received:
@@ -196,9 +193,7 @@ class StowDoor:
             size=sum(i.size for i in instances),
             code="stored",
             origin=origin,
-            with_rows=lambda connection, message: add_instances(
-                connection, instances, message=message, path_name=name, origin=origin, now=now
-            ),
+            instances=tuple(instances),
         )
 
     def _instance(self, part: _Part) -> NewInstance:
@@ -232,16 +227,6 @@ class StowDoor:
             reason=part.why,
             stage=None,
         )
-
-    async def _stored(self, item: Received) -> Stored | LedgerUnavailable:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Stored | LedgerUnavailable] = loop.create_future()
-
-        def answer(fate: Stored | LedgerUnavailable) -> None:
-            loop.call_soon_threadsafe(lambda: future.done() or future.set_result(fate))
-
-        self._commit.submit(item, answer)
-        return await future
 
     def _response(self, parts: Sequence[_Part]) -> StowResult:
         """PS3.18 10.5.3: 200 all stored, 202 some, 409 none."""

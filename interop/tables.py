@@ -9,12 +9,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, text
+from sqlalchemy import JSON, BigInteger, Column, Index, Integer, LargeBinary, String, text
 from sqlmodel import Field, SQLModel
+
+# On SQLite only the very word INTEGER makes a primary key the rowid itself, without a second index.
+_ID = BigInteger().with_variant(Integer, "sqlite")
+
+
+# Ranges of digests are asked for by their bytes; a database's own collation may order otherwise.
+_ASCII = String().with_variant(String(collation="C"), "postgresql")
 
 
 def _id() -> Any:
-    return Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    return Field(sa_column=Column(_ID, primary_key=True, autoincrement=False))
 
 
 def _json() -> Any:
@@ -24,9 +31,15 @@ def _json() -> Any:
 class Inbound(SQLModel, table=True):
     """One message, bundle, resource or study as a door received it; never changed but in state."""
 
+    # Only what was set aside is ever looked up by state: messages that flow touch one index less.
     __table_args__ = (
-        Index("inbound_by_control", "control_key"),
-        Index("inbound_by_state", "state", "id"),
+        Index(
+            "inbound_set_aside",
+            "state",
+            "id",
+            postgresql_where=text("state NOT IN ('received', 'applied')"),
+            sqlite_where=text("state NOT IN ('received', 'applied')"),
+        ),
     )
 
     id: int = _id()
@@ -35,10 +48,9 @@ class Inbound(SQLModel, table=True):
     origin: str = "live"
     received_at: datetime
     kind: str = ""
-    control_key: str | None = None
-    dedup: str | None = Field(default=None, unique=True)
+    dedup: str | None = Field(default=None, sa_column=Column(_ASCII, unique=True, nullable=True))
     digest: str
-    size: int
+    size: int = Field(sa_type=BigInteger)
     lane: str
     body: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
     reply: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
@@ -146,7 +158,7 @@ class InstanceRow(SQLModel, table=True):
     transfer_syntax_uid: str = ""
     authority: str = ""
     patient: str = ""
-    size: int
+    size: int = Field(sa_type=BigInteger)
     pixel_sha256: str = ""
     path_name: str = ""
     state: str = "current"
@@ -176,7 +188,7 @@ class StudyRow(SQLModel, table=True):
 
 
 class ReadinessRow(SQLModel, table=True):
-    """The standing answer, per person and pack: can it run, what is missing, what would start it."""
+    """The standing answer, per person and pack: can it run, what is missing, what starts it."""
 
     __tablename__ = "readiness"
 

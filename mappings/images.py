@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-# Order is the channel order every CT pack uses: non-contrast, late arterial, portal venous, delayed.
+# In the channel order of every CT pack: non-contrast, late arterial, portal venous, delayed.
 CtPhase = Literal["NC", "AP", "PV", "DL"]
 CT_PHASES: tuple[CtPhase, ...] = ("NC", "AP", "PV", "DL")
 

@@ -4,7 +4,7 @@ A clinical fact is one `Entry`: (patient, time, code, value), with unit, status,
 path. Nothing is ever edited: corrections, retractions and snapshots are further entries, and
 `PatientRecord.of` decides what was true as of a given moment.
 
-What lives elsewhere: reading messages (`hl7v2`, `fhir`, `dicom`), storing entries (`interop.ledger`).
+Elsewhere: reading messages (`hl7v2`, `fhir`, `dicom`), storing entries (`interop.ledger`).
 """
 
 from __future__ import annotations
@@ -452,7 +452,7 @@ def when_from_json(data: Sequence[Any]) -> When:
     return When(datetime.fromisoformat(data[0]), data[1], data[2], data[3])
 
 
-def value_to_json(value: Value) -> dict[str, Any]:
+def value_to_json(value: Value) -> dict[str, Any]:  # noqa: PLR0911  one per type
     """A value with its type's name under `type`."""
     match value:
         case Quantity():
@@ -495,7 +495,7 @@ def value_to_json(value: Value) -> dict[str, Any]:
             return {"type": type(value).__name__, **fields}
 
 
-def value_from_json(data: Mapping[str, Any]) -> Value:
+def value_from_json(data: Mapping[str, Any]) -> Value:  # noqa: PLR0911  one per type
     """Inverse of `value_to_json`."""
     rest = {k: v for k, v in data.items() if k != "type"}
     match data["type"]:

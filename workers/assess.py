@@ -132,7 +132,7 @@ class Assess:
             return {"assess"}
         corrects = self._corrected(connection, claim, pack, item)
         if prediction is None:
-            wanted = self._withdraw(connection, corrects, item) if corrects else set()
+            wanted = self._withdraw(connection, corrects) if corrects else set()
             jobs.finish(connection, claim, now=now, reason=f"not run: {item.answer.state}")
             return wanted
         secret = self._parts.settings.secret
@@ -199,7 +199,7 @@ class Assess:
             used=used,
         )
 
-    def _withdraw(self, connection: Connection, corrects: Any, item: Read) -> set[str]:
+    def _withdraw(self, connection: Connection, corrects: Any) -> set[str]:
         """The inputs no longer suffice: what stands in the EHR becomes entered-in-error."""
         results.set_state(connection, corrects.id, "withdrawn")
         log.warning("assess.withdrawn", pack=corrects.pack, prediction=corrects.id)

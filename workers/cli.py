@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -18,7 +17,9 @@ from rich.table import Table
 
 from workers.settings import BadSettings, Settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Multimodal cancer AI in the EHR.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Multimodal cancer AI in the EHR."
+)
 quarantine = typer.Typer(no_args_is_help=True, help="What was set aside for a person to look at.")
 app.add_typer(quarantine, name="quarantine")
 console = Console()
@@ -96,7 +97,17 @@ def worker(
     os.nice(nice)
     from workers.app import app as celery_app  # noqa: PLC0415  the queue had to be named first
 
-    arguments = ["worker", "-Q", queue, "-c", "1", "-l", "WARNING", "-n", f"{queue}-{os.getpid()}@%h"]
+    arguments = [
+        "worker",
+        "-Q",
+        queue,
+        "-c",
+        "1",
+        "-l",
+        "WARNING",
+        "-n",
+        f"{queue}-{os.getpid()}@%h",
+    ]
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     celery_app.worker_main(arguments)
 
@@ -117,9 +128,13 @@ def demo(
 def train(
     pack: Annotated[str, typer.Argument(help="liver_dx")],
     out: Annotated[Path, typer.Option(help="Folder the pack is written to")],
-    work: Annotated[Path, typer.Option(help="Folder for cohorts and checkpoints")] = Path("var/train"),
+    work: Annotated[Path, typer.Option(help="Folder for cohorts and checkpoints")] = Path(
+        "var/train"
+    ),
     seed: Annotated[int, typer.Option(help="Seed of cohort and training")] = 20261121,
-    smoke: Annotated[bool, typer.Option("--smoke", help="One step of everything, worthless")] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="One step of everything, worthless")
+    ] = False,
 ) -> None:
     """Make a pack from nothing: cohort, encoders, fusion, calibration, test, card."""
     from rich.progress import Progress  # noqa: PLC0415

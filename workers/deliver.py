@@ -21,7 +21,7 @@ from interop.ehr import Receipt, Subject, Written
 from interop.errors import OutcomeUnknown, Permanent
 from interop.ledger import entries as record_rows
 from interop.ledger import jobs, results
-from interop.ledger.engine import reading, writing
+from interop.ledger.engine import writing
 from interop.ledger.jobs import Claim
 from mappings.outbound.result import Correction, Input, Model, Outcome, Result, ResultStatus
 from mappings.record import Code, Identifier, PatientRecord, When, when_from_json
@@ -110,13 +110,13 @@ class Deliver:
         log.info("deliver.confirmed", carrier="fhir", id=delivery_id)
 
     def _previous(self, connection: Connection, row: Any) -> dict[str, Written]:
-        """What earlier versions of the lineage wrote: their ids are kept, their versions matched."""
+        """What earlier versions of the lineage wrote: ids are kept, versions matched."""
         written: dict[str, Written] = {}
         for other in results.deliveries_of_lineage(connection, row.lineage, row.carrier):
             if other.id < row.id and other.state == "CONFIRMED":
                 written |= {role: Written(*pair) for role, pair in (other.resources or {}).items()}
         # A Device and a Provenance are written once each and never amended.
-        return {r: w for r, w in written.items() if r not in ("device",) and "provenance" not in r}
+        return {r: w for r, w in written.items() if r != "device" and "provenance" not in r}
 
     def _subject(self, connection: Connection, person: str) -> Subject:
         names = tuple(record_rows.identifiers(connection, person))

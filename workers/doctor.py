@@ -73,13 +73,17 @@ def _broker(settings: Settings) -> Finding:
 def _disk(settings: Settings) -> Finding:
     usage = shutil.disk_usage(settings.data_dir)
     ok = usage.free > max(_LEAST_FREE, usage.total * _LEAST_FREE_SHARE)
-    return Finding("disk", ok, f"{usage.free / 1024**3:.1f} GiB free of {usage.total / 1024**3:.0f}")
+    return Finding(
+        "disk", ok, f"{usage.free / 1024**3:.1f} GiB free of {usage.total / 1024**3:.0f}"
+    )
 
 
 def _packs(parts: Parts) -> Iterator[Finding]:
     for pack in parts.packs:
         kind = pack.manifest.training_data.kind
-        text = f"{pack.manifest.id} {pack.manifest.version}, {kind} training data, {pack.digest[:12]}"
+        text = (
+            f"{pack.manifest.id} {pack.manifest.version}, {kind} training data, {pack.digest[:12]}"
+        )
         yield Finding("pack", True, text)
     for text in parts.findings():
         yield Finding("pack", False, text)
@@ -94,7 +98,9 @@ def _ehr(parts: Parts) -> Finding:
         return Finding("EHR", False, str(error))
     if statement is None:
         return Finding("EHR", True, "answers, without /metadata: the site file decides")
-    return Finding("EHR", True, f"answers, FHIR {statement.get('fhirVersion')}, {strategy_of(statement)}")
+    return Finding(
+        "EHR", True, f"answers, FHIR {statement.get('fhirVersion')}, {strategy_of(statement)}"
+    )
 
 
 def _work(parts: Parts) -> Iterator[Finding]:

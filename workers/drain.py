@@ -132,7 +132,7 @@ def settle(engine: Engine, claim: Claim, error: BaseException, now: datetime) ->
                 log.error("job.parked", stage=claim.stage, job=claim.id, reason=reason)
     except InteropError as failed:
         # The lease will run out and the job be claimed again: nothing is lost.
-        log.error("job.not_settled", stage=claim.stage, job=claim.id, error=type(failed).__name__)
+        log.error("job.not_settled", job=claim.id, error=type(failed).__name__)  # noqa: TRY400
 
 
 def describe(error: BaseException) -> str:
@@ -146,4 +146,5 @@ def describe(error: BaseException) -> str:
 
 def backoff(attempts: int) -> timedelta:
     """2, 4, 8 … seconds, at most ten minutes."""
-    return min(_FIRST_WAIT * 2 ** max(attempts - 1, 0), _LONGEST_WAIT)
+    waits: timedelta = _FIRST_WAIT * 2 ** min(max(attempts - 1, 0), 20)
+    return min(waits, _LONGEST_WAIT)

@@ -29,7 +29,7 @@ from mappings.errors import (
 )
 from mappings.fhir.door import parse
 from mappings.hl7v2.scan import scan
-from mappings.record import Source
+from mappings.record import Origin, Source
 from workers.drain import describe
 from workers.evidence import Evidence
 from workers.parts import Parts
@@ -87,7 +87,7 @@ class Ingest:
 
     def _map(self, claim: Claim, row: Any) -> Mapped:
         site = self._parts.site.sender(row.interface)
-        origin = "history" if claim.refs.get("replay") else row.origin
+        origin: Origin = "history" if claim.refs.get("replay") else row.origin
         source = Source(row.interface, row.id, row.received_at, origin, site.rank)
         try:
             if row.door == "mllp":

@@ -102,7 +102,8 @@ class Settings:
         if not self.allow_plaintext_off_loopback:
             raise BadSettings(
                 "ONCORD_HOST is not loopback and the doors speak plain text: set "
-                "ONCORD_ALLOW_PLAINTEXT_OFF_LOOPBACK=yes if a proxy or private network protects them"
+                "ONCORD_ALLOW_PLAINTEXT_OFF_LOOPBACK=yes if a proxy or a private network protects "
+                "them"
             )
 
 

@@ -135,7 +135,7 @@ class _Table:
     def close(self) -> None:
         """Refuse unknown keys."""
         if self._data:
-            raise BadSettings(f"{self._where}: unknown key {sorted(self._data)[0]}")
+            raise BadSettings(f"{self._where}: unknown key {min(self._data)}")
 
 
 def _site(top: _Table) -> SiteFile:

@@ -23,7 +23,7 @@ from mappings.conversion import Conversion
 from mappings.dicom import part10, series_choice, study
 from mappings.dicom.volume import pixel_digest
 from mappings.errors import MappingError
-from mappings.record import Entry, PatientRecord, Source, when_to_json
+from mappings.record import Entry, Origin, PatientRecord, Source, when_to_json
 from workers.drain import describe
 from workers.evidence import Evidence
 from workers.parts import Parts
@@ -43,16 +43,13 @@ class Studies:
         """Read the instances of one request and apply them."""
         with reading(self._parts.engine) as connection:
             fresh = images.of_message(connection, row.id)
-            known = images.of_study(connection, _uid(claim, fresh)) if fresh else []
+            known = images.of_study(connection, fresh[0].study_instance_uid) if fresh else []
         headers, digests, broken = self._read(fresh)
-        origin = "history" if claim.refs.get("replay") else row.origin
+        origin: Origin = "history" if claim.refs.get("replay") else row.origin
         source = Source(row.interface, row.id, row.received_at, origin)
         found, reason = self._map(headers, row.interface, source)
         with writing(self._parts.engine) as connection:
-            wanted = self._apply(
-                connection, claim, row, fresh, known, digests, found, reason, broken
-            )
-        return wanted
+            return self._apply(connection, claim, row, fresh, known, digests, found, reason, broken)
 
     def _read(self, fresh: Sequence[Any]) -> tuple[list[Any], dict[str, str], list[str]]:
         """Headers, pixel digests by SOP instance, and instances that cannot be read."""
@@ -286,10 +283,6 @@ class Studies:
             wanted = self._complete(connection, row.person, uid, evidence="silence")
             jobs.finish(connection, claim, now=now)
         return wanted
-
-
-def _uid(claim: Claim, fresh: Sequence[Any]) -> str:
-    return str(fresh[0].study_instance_uid)
 
 
 def _modality(details: Mapping[str, Any]) -> str:

@@ -8,13 +8,13 @@ from workers.app import app
 from workers.worker import process
 
 
-@worker_process_init.connect
+@worker_process_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def warm(**_signal: object) -> None:
     """Build parts and load packs before the first ring, in the child that will work."""
     process()
 
 
-@app.task(name="oncord.drain", argsrepr="(stage)", kwargsrepr="{}")
+@app.task(name="oncord.drain")  # type: ignore[untyped-decorator]
 def drain(stage: str) -> None:
     """Work what the ledger has for a stage; an unknown stage is dropped (A11)."""
     process().drain(stage)

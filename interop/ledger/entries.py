@@ -13,8 +13,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, and_, or_, select, update
 
-from interop.ledger.engine import Ids
-from interop.ledger.jobs import insert_ignore
+from interop.ledger.engine import Ids, insert_ignore
 from interop.tables import EntryRow, IdentityRow, Person
 from mappings.record import (
     Code,
@@ -36,7 +35,7 @@ def append(connection: Connection, entries: Sequence[Entry], ids: Ids, now_ms: i
     """Write entries; those of a message that was mapped before are left as they are."""
     rows = [_row(entry, ids.next(now_ms)) for entry in entries]
     if rows:
-        connection.execute(insert_ignore(connection, _entry), rows)
+        connection.execute(insert_ignore(_entry, connection.dialect.name), rows)
 
 
 def _row(entry: Entry, row_id: int) -> dict[str, Any]:
@@ -89,6 +88,7 @@ def of_person(
     """Every entry filed under a person's identifiers.
 
     Args:
+        connection: A transaction.
         person: Ledger number of the person.
         codes: Only observations of these bare codes; entries without a code, and everything that
             is no observation, always come along.
@@ -149,7 +149,9 @@ def resolve(connection: Connection, names: Sequence[Identifier]) -> str:
     persons = sorted({row.person for row in rows})
     if not persons:
         person = uuid.uuid4().hex
-        connection.execute(insert_ignore(connection, _person), [{"id": person, "epoch": 0}])
+        connection.execute(
+            insert_ignore(_person, connection.dialect.name), [{"id": person, "epoch": 0}]
+        )
     else:
         person, *others = persons
         for other in others:
@@ -157,7 +159,7 @@ def resolve(connection: Connection, names: Sequence[Identifier]) -> str:
     fresh = [n for n in names if (n.authority, n.value) not in known]
     if fresh:
         connection.execute(
-            insert_ignore(connection, _identity),
+            insert_ignore(_identity, connection.dialect.name),
             [{"authority": n.authority, "value": n.value, "person": person} for n in fresh],
         )
         settled = person_of(connection, fresh[:1])

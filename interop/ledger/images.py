@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from interop.ledger.jobs import insert_ignore
+from interop.ledger.engine import insert_ignore
 from interop.tables import InstanceRow, StudyRow
 from mappings.images import InstanceRef
 
@@ -33,39 +33,25 @@ class NewInstance:
     size: int
 
 
-def add(
-    connection: Connection,
-    instances: Sequence[NewInstance],
-    *,
-    message: int,
-    path_name: str,
-    origin: str,
-    now: datetime,
-) -> None:
-    """Write instances; the very same bytes again change nothing."""
-    rows = [
-        {
-            "sop_instance_uid": i.sop_instance_uid,
-            "sha256": i.sha256,
-            "study_instance_uid": i.study_instance_uid,
-            "series_instance_uid": i.series_instance_uid,
-            "sop_class_uid": i.sop_class_uid,
-            "modality": i.modality,
-            "transfer_syntax_uid": i.transfer_syntax_uid,
-            "authority": i.authority,
-            "patient": i.patient,
-            "size": i.size,
-            "pixel_sha256": "",
-            "path_name": path_name,
-            "state": "current",
-            "origin": origin,
-            "received_at": now,
-            "message": message,
-        }
-        for i in instances
-    ]
-    if rows:
-        connection.execute(insert_ignore(connection, _instance), rows)
+# Columns of an instance row in the order in which intake writes them.
+INSTANCE_COLUMNS = (
+    "sop_instance_uid",
+    "sha256",
+    "study_instance_uid",
+    "series_instance_uid",
+    "sop_class_uid",
+    "modality",
+    "transfer_syntax_uid",
+    "authority",
+    "patient",
+    "size",
+    "pixel_sha256",
+    "path_name",
+    "state",
+    "origin",
+    "received_at",
+    "message",
+)
 
 
 def of_message(connection: Connection, message: int) -> list[Any]:
@@ -89,7 +75,7 @@ def series_counts(connection: Connection, study_instance_uid: str) -> dict[str, 
         .where(c.study_instance_uid == study_instance_uid, c.state == "current")
         .group_by(c.series_instance_uid)
     )
-    return {series: count for series, count in connection.execute(query)}
+    return {str(series): int(count) for series, count in connection.execute(query)}
 
 
 def mark(
@@ -132,7 +118,7 @@ def put_study(
         "last_instance_at": now,
         "revision": 0,
     }
-    connection.execute(insert_ignore(connection, _study), [fresh])
+    connection.execute(insert_ignore(_study, connection.dialect.name), [fresh])
     connection.execute(
         update(_study).where(_study.c.study_instance_uid == study_instance_uid).values(**values)
     )

@@ -13,11 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import Select
 
 from interop.errors import LostLease
-from interop.ledger.engine import reading, writing
+from interop.ledger.engine import insert_ignore, reading, writing
 from interop.tables import Job
 
 LEASE = timedelta(seconds=45)
@@ -199,13 +198,7 @@ def add(connection: Connection, jobs: Sequence[tuple[int, NewJob]], *, now: date
         }
         for job_id, job in jobs
     ]
-    connection.execute(insert_ignore(connection, _job), rows)
-
-
-def insert_ignore(connection: Connection, table: Any) -> Any:
-    """INSERT … ON CONFLICT DO NOTHING, given with a list of parameters (stack.md 2d)."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing()
+    connection.execute(insert_ignore(_job, connection.dialect.name), rows)
 
 
 def bring_forward(connection: Connection, key: str, *, now: datetime) -> bool:
@@ -241,7 +234,7 @@ def overdue(engine: Engine, *, now: datetime) -> dict[str, int]:
         .group_by(_c.stage)
     )
     with reading(engine) as connection:
-        return {stage: count for stage, count in connection.execute(query)}
+        return {str(stage): int(count) for stage, count in connection.execute(query)}
 
 
 def counts(engine: Engine) -> dict[tuple[str, str], int]:
@@ -255,8 +248,8 @@ def parked(engine: Engine) -> list[dict[str, Any]]:
     """Jobs set aside, oldest first."""
     query = select(_c.id, _c.stage, _c.reason, _c.attempts, _c.finished_at, _c.refs)
     with reading(engine) as connection:
-        rows = connection.execute(query.where(_c.state == "parked").order_by(_c.id))
-        return [dict(row._mapping) for row in rows]
+        rows = connection.execute(query.where(_c.state == "parked").order_by(_c.id)).mappings()
+        return [dict(row) for row in rows]
 
 
 def unpark(connection: Connection, job_id: int, *, now: datetime) -> bool:

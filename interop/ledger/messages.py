@@ -44,7 +44,7 @@ def listing(engine: Engine, *, states: Sequence[str], limit: int = 100) -> list[
     columns = (_c.id, _c.door, _c.interface, _c.kind, _c.state, _c.reason, _c.received_at, _c.size)
     query = select(*columns).where(_c.state.in_(tuple(states))).order_by(_c.id.desc()).limit(limit)
     with reading(engine) as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]
+        return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def ids(

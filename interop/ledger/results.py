@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, insert, select, update
 
-from interop.ledger.jobs import insert_ignore
+from interop.ledger.engine import insert_ignore
 from interop.tables import DeliveryRow, PredictionRow, ReadinessRow, UsedInput
 
 _readiness = ReadinessRow.__table__  # type: ignore[attr-defined]
@@ -57,7 +57,8 @@ def put_readiness(
         "updated_at": now,
     }
     connection.execute(
-        insert_ignore(connection, _readiness), [{"person": person, "pack": pack, **values}]
+        insert_ignore(_readiness, connection.dialect.name),
+        [{"person": person, "pack": pack, **values}],
     )
     connection.execute(
         update(_readiness).where(c.person == person, c.pack == pack).values(**values)
@@ -192,7 +193,7 @@ def chain_head(connection: Connection) -> str:
 
 def add_delivery(connection: Connection, row: Mapping[str, Any]) -> None:
     """Put a result in the outbox of a carrier, once per instance key."""
-    connection.execute(insert_ignore(connection, _delivery), [dict(row)])
+    connection.execute(insert_ignore(_delivery, connection.dialect.name), [dict(row)])
 
 
 def delivery(connection: Connection, delivery_id: int) -> Any:

@@ -151,7 +151,7 @@ class Reading:
         found = {"sha256": digest(self.data)}
         return {"reference": f"{self.type}/{name}", **found} if name else found
 
-    def entry(  # noqa: PLR0913  the fields of an entry
+    def entry(
         self,
         kind: Kind,
         key: str,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 from mappings.hl7v2.scan import Header
@@ -65,7 +66,7 @@ def ack(
         header.field(6),
         header.field(3),
         header.field(4),
-        now.strftime("%Y%m%d%H%M%S%z").encode(),
+        _stamp(now.replace(microsecond=0)),
         b"",
         kind,
         control_id.encode("ascii", "replace"),
@@ -80,6 +81,11 @@ def ack(
     if error is not None:
         segments.append(_err(header, error, component))
     return b"".join(_clean(separator.join(fields)) + b"\r" for fields in segments)
+
+
+@lru_cache(maxsize=8)
+def _stamp(now: datetime) -> bytes:
+    return now.strftime("%Y%m%d%H%M%S%z").encode()
 
 
 def _err(header: Header, error: AckError, component: bytes) -> list[bytes]:

@@ -1,7 +1,6 @@
-"""One result as one FHIR R4 transaction: Device, Observations, RiskAssessment, DiagnosticReport,
-Provenance.
+"""One result as one FHIR R4 transaction, from Device to Provenance.
 
-Bytes are the same for every attempt (ids and fullUrls are derived). Patient, Encounter and Condition
+Bytes are the same for every attempt: ids and fullUrls are derived. Patient, Encounter and Condition
 are never created. Source: writeback.md 1 and 2.1; R4 4.0.1 bundle.html.
 """
 
@@ -9,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
+from urllib.parse import quote
 
 from mappings.outbound.device import device
 from mappings.outbound.diagnostic_report import diagnostic_report
@@ -42,7 +42,7 @@ def transaction(
         ids: Their ids.
     """
     model = device(result)
-    entries = [_once(model, "device", strategy)]
+    entries = [_once(model, strategy)]
     refs = {"device": _url("Device", model["id"], strategy, ids.get("device"))}
     numbers = observations(result, patient, refs["device"])
     roles = [(f"obs-{name}", resource) for name, resource in numbers.items()]
@@ -59,9 +59,9 @@ def transaction(
     )
     refs["dr"] = _url("DiagnosticReport", report["id"], strategy, ids.get("dr"))
     for role, resource in (*roles, ("ra", risk), ("dr", report)):
-        entries.append(_versioned(resource, role, strategy, versions.get(role), ids.get(role)))
+        entries.append(_versioned(resource, strategy, versions.get(role), ids.get(role)))
     targets = [refs[role] for role in (*(r for r, _ in roles), "ra", "dr")]
-    entries.append(_once(provenance(result, targets, refs["device"]), "prov", strategy))
+    entries.append(_once(provenance(result, targets, refs["device"]), strategy))
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 
 
@@ -82,7 +82,7 @@ def _url(kind: str, made_id: str, strategy: Strategy, known: str | None) -> str:
     return f"urn:uuid:{made_id}"
 
 
-def _once(resource: Resource, role: str, strategy: Strategy) -> Resource:
+def _once(resource: Resource, strategy: Strategy) -> Resource:
     """A resource that is written once and never changed: an equal PUT, or a guarded POST."""
     kind, made_id = resource["resourceType"], resource["id"]
     if strategy == "put":
@@ -91,13 +91,15 @@ def _once(resource: Resource, role: str, strategy: Strategy) -> Resource:
     request = {"method": "POST", "url": kind}
     identifier = next(iter(resource.get("identifier") or ()), None)
     if identifier is not None:
-        request["ifNoneExist"] = f"identifier={identifier['system']}|{identifier['value']}"
+        # The query part of a URL (R4 http.html): a bare "#" would end it.
+        token = quote(f"{identifier['system']}|{identifier['value']}", safe=":/|")
+        request["ifNoneExist"] = f"identifier={token}"
     body = {k: v for k, v in resource.items() if k != "id"}
     return {"fullUrl": f"urn:uuid:{made_id}", "resource": body, "request": request}
 
 
 def _versioned(
-    resource: Resource, role: str, strategy: Strategy, version: str | None, known: str | None
+    resource: Resource, strategy: Strategy, version: str | None, known: str | None
 ) -> Resource:
     """A resource of the lineage: created, or updated if nobody else changed it."""
     kind, made_id = resource["resourceType"], resource["id"]
@@ -107,4 +109,4 @@ def _versioned(
         if version:
             request["ifMatch"] = f'W/"{version}"'
         return {"fullUrl": full_url, "resource": {**resource, "id": known}, "request": request}
-    return _once(resource, role, strategy)
+    return _once(resource, strategy)

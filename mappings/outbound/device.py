@@ -17,7 +17,8 @@ def device(result: Result) -> dict[str, Any]:
         "identifier": [
             {
                 "system": f"{result.namespace}/{MODEL_SYSTEM}",
-                "value": f"{model.id}|{model.version}|sha256:{model.digest}",
+                # No "|": a token search would take it for the end of the system.
+                "value": f"{model.id}/{model.version}/sha256:{model.digest}",
             }
         ],
         "status": "active",

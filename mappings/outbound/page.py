@@ -125,6 +125,6 @@ def _contributions(result: Result) -> list[str]:
         for name, value in sorted(result.contributions.items(), key=lambda i: -abs(i[1]))
     )
     return [
-        "<h2>Contributions (logit)</h2>"
-        f"<table><tr><th>Modality</th><th>Contribution</th></tr>{rows}</table>"
+        "<h2>Contributions (logit)</h2>",
+        f"<table><tr><th>Modality</th><th>Contribution</th></tr>{rows}</table>",
     ]

@@ -48,7 +48,7 @@ def risk_assessment(result: Result, patient: str, device: str) -> dict[str, Any]
 
 
 def basis(result: Result) -> list[dict[str, Any]]:
-    """Every input used: version-specific where the EHR has it, by digest where it came otherwise."""
+    """Every input used: version-specific where the EHR has it, else by its digest."""
     made = [_basis(result, item) for item in result.inputs if item.kind != "Patient"]
     made += [
         {

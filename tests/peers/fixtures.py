@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from peers import servers
 from sqlalchemy import Engine, create_engine, text
 
 from interop.ledger.engine import open_ledger
 from interop.migrations import upgrade
-from peers import servers
 
 
 @pytest.fixture(scope="session")
@@ -83,13 +84,10 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "ledger.db"
     engine = open_ledger(f"sqlite:///{path}")
     upgrade(engine)
-    with engine.connect() as connection:
-        raw = connection.connection.driver_connection
-        assert raw is not None
-        raw.execute("ROLLBACK")
-        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        raw.execute("BEGIN")
     engine.dispose()
+    raw = sqlite3.connect(path)
+    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    raw.close()
     return path
 
 

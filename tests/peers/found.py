@@ -10,7 +10,17 @@ from functools import cache
 from pathlib import Path
 
 _NODE = Path(__file__).parent / "node"
-PEERS = ("postgresql", "rabbitmq", "redis", "orthanc", "dcmtk", "dicom3tools", "node", "strace", "curl")
+PEERS = (
+    "postgresql",
+    "rabbitmq",
+    "redis",
+    "orthanc",
+    "dcmtk",
+    "dicom3tools",
+    "node",
+    "strace",
+    "curl",
+)
 
 
 @cache

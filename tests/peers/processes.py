@@ -31,7 +31,7 @@ def unprivileged(command: Sequence[str]) -> list[str]:
 @contextmanager
 def folder(name: str) -> Iterator[Path]:
     """A folder that an unprivileged process may write; short, since sockets live in it."""
-    made = Path(tempfile.mkdtemp(prefix=f"oncord-{name}-", dir="/tmp"))  # noqa: S108
+    made = Path(tempfile.mkdtemp(prefix=f"oncord-{name}-", dir="/tmp"))
     try:
         if os.getuid() == 0:
             shutil.chown(made, "nobody", "nogroup")

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-
 from peers import found
 from peers.processes import folder, free_port, listens, running, unprivileged
 
@@ -39,9 +38,11 @@ def postgresql() -> Iterator[str]:
             [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", str(home),
              "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
         )  # fmt: skip
-        # SIGINT is PostgreSQL's fast shutdown.
+        # SIGQUIT: no checkpoint of databases that are thrown away.
         ready = lambda: _pg_ready(programs, port)  # noqa: E731
-        with running(server, ready=ready, log=home.parent / f"{home.name}.log", stop=signal.SIGINT):
+        with running(
+            server, ready=ready, log=home.parent / f"{home.name}.log", stop=signal.SIGQUIT
+        ):
             yield f"postgresql+psycopg://oncord@127.0.0.1:{port}"
         (home.parent / f"{home.name}.log").unlink(missing_ok=True)
 
@@ -116,7 +117,7 @@ def _amqp_ready(port: int) -> bool:
 
 
 def _end_epmd(port: int) -> None:
-    """epmd makes a session of its own and outlives its node: find ours by its port."""
+    """Epmd makes a session of its own and outlives its node: find ours by its port."""
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue

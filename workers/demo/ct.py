@@ -13,7 +13,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from workers.demo.hospital import Chart
 
@@ -66,7 +66,7 @@ def _voxels(who: Chart) -> NDArray[np.int16]:
 def _instance(who: Chart, phase: str, number: int, plane: NDArray[np.int16]) -> Dataset:
     series_number, description, seconds = _PHASES[phase]
     scanned = who.t0 + timedelta(seconds=60 + seconds)
-    uid = f"{series_uid(who, phase)}.{number + 1}"
+    uid = UID(f"{series_uid(who, phase)}.{number + 1}")
     made = _patient(who)
     made.SOPClassUID, made.SOPInstanceUID = CTImageStorage, uid
     made.StudyInstanceUID, made.SeriesInstanceUID = who.study_uid, series_uid(who, phase)

@@ -1,4 +1,4 @@
-"""The sandbox EHR as a clinician sees it: problem list, laboratory values, reports with their page."""
+"""The sandbox EHR as a clinician sees it: problem list, results, reports with their page."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ def _value(observation: Resource) -> str:
     quantity = observation.get("valueQuantity")
     if quantity:
         comparator = escape(str(quantity.get("comparator", "")))
-        return f"{comparator}{escape(str(quantity.get('value', '')))} {escape(str(quantity.get('unit', '')))}"
+        number, unit = (escape(str(quantity.get(part, ""))) for part in ("value", "unit"))
+        return f"{comparator}{number} {unit}"
     return escape(str(observation.get("valueString", ""))) or _concept(
         observation.get("valueCodeableConcept")
     )
@@ -113,12 +114,12 @@ def _value(observation: Resource) -> str:
 def _concept(concept: Any) -> str:
     if not isinstance(concept, dict):
         return ""
-    coding = next(iter(concept.get("coding") or ()), {})
+    coding: Resource = next(iter(concept.get("coding") or ()), {})
     return escape(str(concept.get("text") or coding.get("display") or coding.get("code") or ""))
 
 
 def _name(patient: Resource) -> str:
-    name = next(iter(patient.get("name") or ()), {})
+    name: Resource = next(iter(patient.get("name") or ()), {})
     text = name.get("text") or " ".join([*name.get("given", ()), name.get("family", "")])
     return escape(str(text).strip() or "unnamed")
 

@@ -113,8 +113,9 @@ class Store:
         return Outcome(200 if held else 201, self._write(kind, resource_id, body))
 
     def search(self, kind: str, parameters: list[tuple[str, str]]) -> list[Resource]:
-        """Newest versions that meet every parameter: _id, identifier, patient, subject, status,
-        _lastUpdated; control parameters are left to the caller.
+        """Newest versions that meet every parameter.
+
+        Known are _id, identifier, patient, subject, status and _lastUpdated.
 
         Raises:
             Rejected: 400 for a parameter that is not supported.
@@ -160,7 +161,7 @@ class Store:
         return done
 
     def _assign(self, entries: list[Resource]) -> dict[str, str]:
-        """fullUrl → literal reference, before anything is written."""
+        """FullUrl → literal reference, before anything is written."""
         ids: dict[str, str] = {}
         for entry in entries:
             request, resource = entry.get("request", {}), entry.get("resource", {})

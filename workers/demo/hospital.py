@@ -120,8 +120,7 @@ def oru_labs(
         _pid(who),
         "PV1|1|O",
         f"ORC|RE||{filler}^LIS",
-        f"OBR|1||{filler}^LIS|24323-8^肝功能及肿瘤标志物^LN|||{drawn}|||||||||||||||"
-        f"{_stamp(now)}|||{status}",
+        _lab_obr(filler, drawn, _stamp(now), status),
     ]
     for number, loinc in enumerate(loincs, 1):
         value, unit = who.synthetic.labs[loinc]
@@ -152,8 +151,7 @@ def oru_report(who: Chart, control_id: str, now: datetime) -> bytes:
         _msh("ORU^R01^ORU_R01", control_id, now, "UNICODE UTF-8"),
         _pid(who),
         f"ORC|RE||R{who.number[4:]}^RIS",
-        f"OBR|1||R{who.number[4:]}^RIS|18748-4^CT上腹部增强^LN|||{done}|||||||||||A{who.number[4:]}"
-        f"||||{_stamp(now)}||CT|F",
+        _report_obr(who, done, _stamp(now)),
     ]
     segments += [
         f"OBX|{n}|TX|18748-4^CT上腹部增强^LN||{_escape(line)}||||||F"
@@ -161,6 +159,17 @@ def oru_report(who: Chart, control_id: str, now: datetime) -> bytes:
         if line
     ]
     return _encode(segments, "utf-8")
+
+
+def _lab_obr(filler: str, drawn: str, issued: str, status: str) -> str:
+    code = "24323-8^肝功能及肿瘤标志物^LN"
+    return f"OBR|1||{filler}^LIS|{code}|||{drawn}{'|' * 15}{issued}|||{status}"
+
+
+def _report_obr(who: Chart, done: str, issued: str) -> str:
+    number = who.number[4:]
+    code = "18748-4^CT上腹部增强^LN"
+    return f"OBR|1||R{number}^RIS|{code}|||{done}{'|' * 11}A{number}||||{issued}||CT|F"
 
 
 def _escape(text: str) -> str:
@@ -193,7 +202,7 @@ def fhir_patient(who: Chart) -> dict[str, Any]:
 
 
 def fhir_history(who: Chart, counts: Mapping[str, int]) -> dict[str, Any]:
-    """A transaction of history: problems, and the imaging study with its series as the RIS knows it.
+    """A transaction of history: problems, and the imaging study as the RIS knows it.
 
     Args:
         who: The chart.
@@ -245,6 +254,33 @@ def fhir_history(who: Chart, counts: Mapping[str, int]) -> dict[str, Any]:
         }
         for url, resource in resources
     ]
+    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+
+def fhir_labs(who: Chart) -> dict[str, Any]:
+    """A transaction of the laboratory values, as the EHR's own copy of the LIS feed."""
+    entries = []
+    for loinc, (value, unit) in who.synthetic.labs.items():
+        resource = {
+            "resourceType": "Observation",
+            "status": "final",
+            "category": [_status("observation-category", "laboratory")],
+            "code": {
+                "coding": [{"system": "http://loinc.org", "code": loinc}],
+                "text": _LAB_NAMES[loinc],
+            },
+            "subject": {"reference": f"Patient/{who.number.lower()}"},
+            "effectiveDateTime": (who.t0 - timedelta(days=2)).isoformat(),
+            "valueQuantity": {
+                "value": float(value),
+                "unit": unit,
+                "system": "http://unitsofmeasure.org",
+                "code": unit,
+            },
+        }
+        request = {"method": "POST", "url": "Observation"}
+        full_url = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, who.number + loinc)}"
+        entries.append({"fullUrl": full_url, "resource": resource, "request": request})
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 
 

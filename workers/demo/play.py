@@ -7,6 +7,7 @@ EHR for what a clinician would see.
 from __future__ import annotations
 
 import json
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +30,18 @@ from workers.demo.stage import EhrServer, Stage, StageFailed
 from workers.parts import utc_now
 
 _PATIENCE_S = 60.0
-_LABS_WITHOUT_AFP = ("1751-7", "1975-2", "14631-6", "1742-6", "1920-8", "777-3", "6301-6", "24108-3", "34444-0")
+_RAISED_AFP = 400
+_LABS_WITHOUT_AFP = (
+    "1751-7",
+    "1975-2",
+    "14631-6",
+    "1742-6",
+    "1920-8",
+    "777-3",
+    "6301-6",
+    "24108-3",
+    "34444-0",
+)
 
 
 class NotVerified(Exception):
@@ -95,7 +107,7 @@ class Play:
     def _history(self) -> None:
         bundle = hospital.fhir_history(self.who, ct.counts(self.who))
         answer = self._post("/fhir", json.dumps(bundle).encode(), "application/fhir+json")
-        if answer.status_code != 200 or answer.json().get("type") != "transaction-response":
+        if not answer.is_success or answer.json().get("type") != "transaction-response":
             raise NotVerified(f"the FHIR door answered {answer.status_code}")
         self.tell("acknowledged", "FHIR transaction of history: problem list, announced CT study")
 
@@ -132,13 +144,15 @@ class Play:
         report = self._in_ehr(lambda r: r["status"] == "preliminary")
         self.tell("ready", "every rule of liver_dx is met")
         self.tell("assessed", report["conclusion"].split(". ")[0] + ".")
-        self.tell("written", f"confirmed in the EHR {time.monotonic() - before:.2f} s after the answer")
+        self.tell(
+            "written", f"confirmed in the EHR {time.monotonic() - before:.2f} s after the answer"
+        )
         self._check(report)
         return report
 
     def _correct(self, first: dict[str, Any]) -> None:
         wrong = self.who.synthetic.labs[AFP][0]
-        right = (wrong * 40 if wrong < 400 else wrong / 40).quantize(Decimal("0.1"))
+        right = (wrong * 40 if wrong < _RAISED_AFP else wrong / 40).quantize(Decimal("0.1"))
         self._hl7(
             f"corrected AFP, OBX-11 = C: {wrong} becomes {right} ng/mL",
             lambda i, now: hospital.oru_labs(
@@ -184,7 +198,7 @@ class Play:
     def _question(self) -> list[dict[str, Any]] | None:
         body = json.dumps({"system": MRN_SYSTEM, "value": self.who.number}).encode()
         answer = self._post("/readiness", body, "application/json")
-        if answer.status_code != 200:
+        if not answer.is_success:
             return None
         packs: list[dict[str, Any]] = answer.json()["packs"]
         return packs
@@ -228,13 +242,16 @@ class Play:
 
 def play(console: Console, *, once: bool, report: Path | None, seed: int) -> int:
     """Run the demo; the exit status is 0 only if every step was verified."""
+    # A demo that is told to end must not leave its processes behind.
+    signal.signal(signal.SIGTERM, _interrupted)
     console.rule("Oncord: one synthetic patient, every door")
     console.print(SYNTHETIC_WORDS, style="yellow", highlight=False)
     who = hospital.chart(_suitable(seed), t0=utc_now() - timedelta(hours=20))
     with _folder(once) as folder:
         ehr = EhrServer()
         ehr.start()
-        ehr.ehr.store.update("Patient", who.number.lower(), hospital.fhir_patient(who))
+        ehr.ehr.store.transaction(hospital.fhir_history(who, ct.counts(who)))
+        ehr.ehr.store.transaction(hospital.fhir_labs(who))
         try:
             with Stage(folder, ehr.base_url) as stage:
                 return _perform(Play(console, who, stage, ehr), once=once, report=report)
@@ -243,6 +260,10 @@ def play(console: Console, *, once: bool, report: Path | None, seed: int) -> int
             return 1
         finally:
             ehr.stop()
+
+
+def _interrupted(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _perform(acts: Play, *, once: bool, report: Path | None) -> int:

@@ -1,4 +1,4 @@
-"""The hospital's ends of the wires: an MLLP client and a STOW client, as systems out there have them."""
+"""The hospital's ends of the wires: an MLLP client and a STOW client as systems have them."""
 
 from __future__ import annotations
 

@@ -408,10 +408,10 @@ def test_the_digest_does_not_depend_on_order() -> None:
 
 def test_the_same_lab_by_two_doors_is_one_fact(site: Site, source: Source) -> None:
     """Site rule 10, in each order of arrival, with and without the filler number."""
-    from itertools import permutations  # noqa: PLC0415
+    from itertools import permutations
 
-    from mappings import hl7v2  # noqa: PLC0415
-    from mappings.record import PatientRecord  # noqa: PLC0415
+    from mappings import hl7v2
+    from mappings.record import PatientRecord
 
     files = Path(__file__).parents[1] / "hl7v2" / "files"
     raw = (files / "oru_r01_labs.hl7").read_bytes()

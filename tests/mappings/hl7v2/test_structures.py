@@ -168,7 +168,7 @@ def test_a_replacement_takes_its_parent_away(read: Any) -> None:
 
 def test_every_row_of_a_status_table_is_a_status_of_entries() -> None:
     """The tables are data; the type checker cannot see into them."""
-    from mappings.record import _STATUS_RANK  # noqa: PLC0415
+    from mappings.record import _STATUS_RANK
 
     for name in ("hl70085", "hl70123", "hl70271", "fhir_statuses", "fhir_events"):
         assert set(_STATUS_RANK) >= {row["to"] for row in rows(name)}

@@ -1,0 +1,217 @@
+"""Jobs: one per lane, in order, under lease and fence; on SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from interop.errors import LostLease
+from interop.ledger import jobs
+from interop.ledger.engine import writing
+from interop.ledger.jobs import LEASE, MOST_ATTEMPTS, Claim, NewJob
+
+NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+LATER = NOW + LEASE + timedelta(seconds=1)
+
+
+def add(ledger: Engine, *lanes: str, stage: str = "ingest", first: int = 1) -> None:
+    """Jobs of these lanes, with ids in order."""
+    with writing(ledger) as connection:
+        new = [
+            (first + n, NewJob(stage=stage, lane=lane, key=f"{stage}/{first + n}", refs={"n": n}))
+            for n, lane in enumerate(lanes)
+        ]
+        jobs.add(connection, new, now=NOW)
+
+
+def claim(ledger: Engine, now: datetime = NOW, limit: int = 10) -> list[Claim]:
+    """Claim from the stage ingest."""
+    return jobs.claim(ledger, "ingest", now=now, limit=limit)
+
+
+def finish(ledger: Engine, held: Claim) -> None:
+    """Finish a job in a transaction of its own."""
+    with writing(ledger) as connection:
+        jobs.finish(connection, held, now=NOW)
+
+
+def test_one_job_of_each_lane_is_claimed_in_order(ledger: Engine):
+    """The heads of lanes, oldest first."""
+    add(ledger, "a", "a", "b", "a", "c")
+    assert [(1, "a"), (3, "b"), (5, "c")] == [(c.id, c.lane) for c in claim(ledger)]
+    assert [] == claim(ledger)
+
+
+def test_a_lane_goes_on_when_its_head_is_done(ledger: Engine):
+    """Order of receipt within a lane."""
+    add(ledger, "a", "a", "a")
+    order = []
+    while held := claim(ledger):
+        order += [c.id for c in held]
+        finish(ledger, held[0])
+    assert [1, 2, 3] == order
+
+
+def test_stages_have_lanes_of_their_own(ledger: Engine):
+    """Ingest never waits for assess of the same patient (site rule 4)."""
+    add(ledger, "a", stage="assess")
+    add(ledger, "a", first=2)
+    assert [2] == [c.id for c in claim(ledger)]
+
+
+def test_the_limit_holds(ledger: Engine):
+    """A worker takes no more than it asked for."""
+    add(ledger, *"abcdef")
+    assert [2, 4] == [len(claim(ledger, limit=2)), len(claim(ledger))]
+
+
+def test_a_parked_job_lets_its_lane_go_on(ledger: Engine):
+    """Poison parks itself, not its patient."""
+    add(ledger, "a", "a")
+    [held] = claim(ledger)
+    with writing(ledger) as connection:
+        jobs.park(connection, held, now=NOW, reason="bad")
+    assert [2] == [c.id for c in claim(ledger)]
+    assert [(1, "bad")] == [(p["id"], p["reason"]) for p in jobs.parked(ledger)]
+
+
+def test_a_postponed_job_keeps_its_place(ledger: Engine):
+    """Nothing of the lane overtakes what waits for a retry."""
+    add(ledger, "a", "a")
+    [held] = claim(ledger)
+    with writing(ledger) as connection:
+        jobs.postpone(connection, held, until=NOW + timedelta(seconds=30), reason="busy")
+    assert [] == claim(ledger)
+    assert [1] == [c.id for c in claim(ledger, NOW + timedelta(seconds=31))]
+
+
+def test_a_lease_that_runs_out_is_claimed_again_alone(ledger: Engine):
+    """A presumed dead worker's job is taken by itself, before the batch (site rule 21)."""
+    add(ledger, "a", "b")
+    [first] = claim(ledger, limit=1)
+    assert [first.id] == [c.id for c in claim(ledger, LATER)]
+
+
+def test_the_presumed_dead_cannot_finish(ledger: Engine):
+    """The fence moved on: LostLease, and the other's work stands."""
+    add(ledger, "a")
+    [dead] = claim(ledger)
+    [alive] = claim(ledger, LATER)
+    for act in (jobs.finish, lambda c, h, now: jobs.park(c, h, now=now, reason="x")):
+        with pytest.raises(LostLease), writing(ledger) as connection:
+            act(connection, dead, now=LATER)
+    assert alive.fence == dead.fence + 1
+    finish(ledger, alive)
+
+
+def test_a_lost_lease_rolls_its_transaction_back(ledger: Engine):
+    """What the presumed dead wrote beside its finish is not there."""
+    add(ledger, "a")
+    [dead] = claim(ledger)
+    claim(ledger, LATER)
+    with pytest.raises(LostLease), writing(ledger) as connection:
+        jobs.add(connection, [(9, NewJob(stage="assess", lane="a", key="k", refs={}))], now=NOW)
+        jobs.finish(connection, dead, now=LATER)
+    assert {("ingest", "leased"): 1} == jobs.counts(ledger)
+
+
+def test_a_renewed_lease_is_not_taken(ledger: Engine):
+    """The heartbeat keeps a long job."""
+    add(ledger, "a")
+    held = claim(ledger)
+    jobs.renew(ledger, held, now=LATER)
+    assert [] == claim(ledger, LATER + timedelta(seconds=1))
+
+
+def test_renewing_a_lost_lease_does_nothing(ledger: Engine):
+    """A lost job stays lost."""
+    add(ledger, "a")
+    dead = claim(ledger)
+    [alive] = claim(ledger, LATER)
+    jobs.renew(ledger, dead, now=LATER + LEASE)
+    assert [alive.id] == [c.id for c in claim(ledger, LATER + LEASE + timedelta(seconds=1))]
+
+
+def test_a_job_that_takes_workers_down_is_set_aside(ledger: Engine):
+    """After the most attempts it is parked, and its lane goes on."""
+    add(ledger, "a", "a")
+    now = NOW
+    for _ in range(MOST_ATTEMPTS):
+        assert [1] == [c.id for c in claim(ledger, now)]
+        now += LEASE + timedelta(seconds=1)
+    assert [2] == [c.id for c in claim(ledger, now)] or [2] == [c.id for c in claim(ledger, now)]
+    assert [1] == [p["id"] for p in jobs.parked(ledger)]
+
+
+def test_an_unparked_job_has_fresh_attempts(ledger: Engine):
+    """An operator's second chance is a whole one."""
+    add(ledger, "a")
+    [held] = claim(ledger)
+    with writing(ledger) as connection:
+        jobs.park(connection, held, now=NOW, reason="x")
+    with writing(ledger) as connection:
+        assert jobs.unpark(connection, held.id, now=NOW)
+    assert [1] == [c.attempts for c in claim(ledger)]
+
+
+def test_a_follow_on_job_of_a_known_key_is_not_made_again(ledger: Engine):
+    """Work follows once, however often what causes it is repeated."""
+    with writing(ledger) as connection:
+        for number in (1, 2):
+            new = NewJob(stage="ingest", lane="a", key="same", refs={"n": number})
+            jobs.add(connection, [(number, new)], now=NOW)
+    assert [(1, {"n": 1})] == [(c.id, c.refs) for c in claim(ledger)]
+
+
+def test_a_waiting_job_is_brought_forward_and_delayed(ledger: Engine):
+    """Evidence starts it, further instances hold it."""
+    with writing(ledger) as connection:
+        new = NewJob(
+            stage="ingest", lane="a", key="k", refs={}, not_before=NOW + timedelta(seconds=9)
+        )
+        jobs.add(connection, [(1, new)], now=NOW)
+        assert jobs.delay(connection, "k", until=NOW + timedelta(seconds=60))
+    assert [] == claim(ledger, NOW + timedelta(seconds=20))
+    with writing(ledger) as connection:
+        assert jobs.bring_forward(connection, "k", now=NOW)
+        assert not jobs.bring_forward(connection, "k", now=NOW)
+    assert [1] == [c.id for c in claim(ledger)]
+
+
+def test_overdue_counts_ready_and_abandoned_jobs(ledger: Engine):
+    """What the sweeper rings for."""
+    add(ledger, "a", "b")
+    claim(ledger, limit=1)
+    assert {"ingest": 1} == jobs.overdue(ledger, now=NOW)
+    assert {"ingest": 2} == jobs.overdue(ledger, now=LATER)
+
+
+def test_concurrent_claimers_never_share_a_job_or_a_lane(ledger: Engine):
+    """Two workers drain 40 lanes of 3 at once: each job once, each lane in order."""
+    add(ledger, *(f"lane-{n % 40}" for n in range(120)))
+    done: list[tuple[str, int]] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        while held := claim(ledger, limit=7):
+            for one in held:
+                finish(ledger, one)
+            with lock:
+                done.extend((c.lane, c.id) for c in held)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    while rest := claim(ledger):
+        for one in rest:
+            finish(ledger, one)
+            done.append((one.lane, one.id))
+    assert list(range(1, 121)) == sorted(number for _, number in done)
+    for lane in {lane for lane, _ in done}:
+        mine = [number for name, number in done if name == lane]
+        assert sorted(mine) == mine
