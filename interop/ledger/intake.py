@@ -231,6 +231,11 @@ _JOB_COLUMNS = (
 )
 
 
+def _text(sent: str) -> str:
+    """Text as every database takes it: a NUL from a sender must not sink the commit."""
+    return sent.replace("\0", "\ufffd")
+
+
 def _row(item: Received, row_id: int) -> tuple[Any, ...]:
     return (
         row_id,
@@ -238,11 +243,11 @@ def _row(item: Received, row_id: int) -> tuple[Any, ...]:
         item.interface,
         item.origin,
         item.received_at,
-        item.kind,
+        _text(item.kind),
         item.dedup,
         item.digest,
         item.size,
-        item.lane,
+        _text(item.lane),
         item.body,
         item.reply,
         item.code,
@@ -256,7 +261,7 @@ def _job_row(item: Received, row_id: int) -> tuple[Any, ...]:
     return (
         row_id,
         item.stage,
-        item.lane,
+        _text(item.lane),
         f"{item.stage}/{row_id}",
         "ready",
         0,
@@ -277,8 +282,8 @@ def _instance_row(item: Received, row_id: int, instance: NewInstance) -> tuple[A
         instance.sop_class_uid,
         instance.modality,
         instance.transfer_syntax_uid,
-        instance.authority,
-        instance.patient,
+        _text(instance.authority),
+        _text(instance.patient),
         instance.size,
         "",
         item.interface,

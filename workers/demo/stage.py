@@ -78,6 +78,7 @@ class Stage:
         folder: Data folder, logs included.
         ehr_url: FHIR base URL that results go to.
         environment: Further `ONCORD_*` settings (database, broker).
+        nice: Added niceness of the workers.
         http: Port of the HTTP doors once started.
         mllp: Port of the interface `his` once started.
     """
@@ -85,6 +86,7 @@ class Stage:
     folder: Path
     ehr_url: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    nice: int = 0
     http: int = 0
     mllp: int = 0
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -144,13 +146,17 @@ class Stage:
 
     def start_worker(self, queue: str) -> None:
         """Start `oncord worker`; it takes its first ring when it is up."""
-        self._spawn(f"worker-{queue}", ["worker", queue, "--nice", "0"])
+        self._spawn(f"worker-{queue}", ["worker", queue, "--nice", str(self.nice)])
 
     def kill(self, name: str) -> None:
         """SIGKILL a process and its children (`service`, `worker-ledger`, `worker-gpu`)."""
         process = self._running.pop(name)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+    def pid(self, name: str) -> int:
+        """Process id of a running process."""
+        return self._running[name].pid
 
     def dead(self) -> list[str]:
         """Names of processes that ended by themselves."""
