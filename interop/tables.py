@@ -268,18 +268,3 @@ class Sighting(SQLModel, table=True):
     door: str
     reference: str
     seen_at: datetime
-
-
-class AuditLink(SQLModel, table=True):
-    """Append-only audit chain: one chain per writer process (site rule 23)."""
-
-    __tablename__ = "audit"
-
-    id: int = _id()
-    writer: str
-    at: datetime
-    action: str
-    subject: str
-    outcome: str
-    previous_hash: str
-    hash: str

@@ -141,7 +141,7 @@ class Assess:
             jobs.finish(connection, claim, now=now, reason="the same grounds, the same result")
             return set()
         made = self._new(pack, prediction, person, key, corrects, item)
-        head = results.chain_head(connection)
+        head = results.chain_head(connection, self._parts.ids.writer)
         results.add_prediction(connection, made, head=head, now=now)
         wanted = self._hand_over(connection, made, "corrected" if corrects else "preliminary")
         jobs.finish(connection, claim, now=now, reason="predicted")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from kombu import Connection
 
+from inference import conform
 from interop.ehr import strategy_of
 from interop.errors import InteropError
 from interop.ledger import jobs
@@ -84,7 +85,10 @@ def _packs(parts: Parts) -> Iterator[Finding]:
         text = (
             f"{pack.manifest.id} {pack.manifest.version}, {kind} training data, {pack.digest[:12]}"
         )
-        yield Finding("pack", True, text)
+        failed = [c.example for c in conform.check(pack) if not c.passed]
+        if failed:
+            text += f"; its own example {failed[0]} gives another figure"
+        yield Finding("pack", not failed, text)
     for text in parts.findings():
         yield Finding("pack", False, text)
 

@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 import structlog
 from sqlalchemy import Engine
+from structlog.contextvars import bound_contextvars
 
 from interop.errors import InteropError, LostLease, Permanent, Transient
 from interop.ledger import jobs
@@ -85,7 +86,8 @@ def drain(
         claims = jobs.claim(engine, stage.name, now=now(), limit=stage.batch)
         if not claims:
             return worked
-        wanted = _work(stage, engine, claims, now)
+        with bound_contextvars(stage=stage.name, job=claims[0].id, count=len(claims)):
+            wanted = _work(stage, engine, claims, now)
         worked += len(claims)
         for other in wanted - {stage.name}:
             ring(other)

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from inference.packs import Discovery, Pack, discover
 from interop.blobs import BlobStore
 from interop.ehr import Endpoint, FhirEhr
-from interop.ledger.engine import Ids, open_ledger
+from interop.ledger.engine import WRITERS, Ids, open_ledger
 from interop.migrations import upgrade
 from workers.settings import BadSettings, Settings
 from workers.site_file import EhrTarget, SiteFile, read
@@ -86,7 +86,7 @@ def build(settings: Settings, *, now: Clock = utc_now, migrate: bool = False) ->
     engine = open_ledger(settings.database_url)
     if migrate:
         upgrade(engine)
-    writer = settings.writer if settings.writer is not None else secrets.randbelow(1024)
+    writer = settings.writer if settings.writer is not None else secrets.randbelow(WRITERS)
     return Parts(
         settings=settings,
         site=site,

@@ -9,18 +9,23 @@ import asyncio
 import itertools
 import os
 import signal
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 import uvicorn
+from prometheus_client import REGISTRY, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine
 
 from interop.api import Doors, build
 from interop.errors import LedgerUnavailable
 from interop.fhir_door import FhirDoor, FhirInterface
 from interop.ledger import entries as record_rows
-from interop.ledger import jobs, results
+from interop.ledger import jobs, messages, results
 from interop.ledger.engine import checkpoint, reading
 from interop.ledger.intake import GroupCommit
 from interop.mllp import Listener
@@ -34,6 +39,35 @@ from workers.settings import Settings
 log = structlog.get_logger()
 
 _CHECKPOINT_S = 5.0
+
+
+class LedgerGauges(Collector):
+    """What waits, was set aside and was delivered, counted in the ledger at each scrape.
+
+    Workers are processes of their own; the ledger is where all of them leave their marks.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        """Gauges by door, stage, carrier and state."""
+        jobs_now = GaugeMetricFamily("oncord_jobs", "Jobs", labels=["stage", "state"])
+        taken = GaugeMetricFamily("oncord_messages", "Messages", labels=["door", "state"])
+        sent = GaugeMetricFamily("oncord_results", "Results", labels=["carrier", "state"])
+        try:
+            for labels, count in jobs.counts(self._engine).items():
+                jobs_now.add_metric(labels, count)
+            for labels, count in messages.counts(self._engine).items():
+                taken.add_metric(labels, count)
+            with reading(self._engine) as connection:
+                for pair, count in Counter(results.delivery_states(connection)).items():
+                    sent.add_metric(pair, count)
+        except LedgerUnavailable as error:
+            log.warning("metrics.ledger_unavailable", reason=error.reason)
+        yield from (jobs_now, taken, sent)
+
+
 _DRAIN_S = 10.0
 
 
@@ -55,6 +89,7 @@ class Service:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         settings, site = parts.settings, parts.site
+        self._gauges = LedgerGauges(parts.engine)
         self.doorbell = Doorbell(make(settings.broker_url), parts.engine, parts.now)
         self._commit = GroupCommit(
             parts.engine, parts.ids, lambda _new: self.doorbell.ring("ingest")
@@ -110,6 +145,7 @@ class Service:
         """
         settings = self._parts.settings
         self._parts.blobs.sweep()
+        REGISTRY.register(self._gauges)
         self._commit.start()
         self.doorbell.start()
         ports: dict[str, int] = {}
@@ -141,6 +177,7 @@ class Service:
         self._keeping.cancel()
         await asyncio.to_thread(self._commit.stop)
         await asyncio.to_thread(self.doorbell.stop)
+        REGISTRY.unregister(self._gauges)
         self._parts.engine.dispose()
         log.info("service.stopped", pid=os.getpid())
 

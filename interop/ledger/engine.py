@@ -118,6 +118,9 @@ def checkpoint(engine: Engine) -> int:
     return int(moved)
 
 
+WRITERS = 1024
+
+
 class Ids:
     """Ids that grow with the moment they were drawn: milliseconds, then a counter.
 
@@ -129,13 +132,13 @@ class Ids:
     _EPOCH_MS = 1_577_836_800_000
 
     def __init__(self, writer: int) -> None:
-        self._writer, self._last, self._lock = writer & 1023, 0, threading.Lock()
+        self.writer, self._last, self._lock = writer % WRITERS, 0, threading.Lock()
 
     def next(self, now_ms: int) -> int:
         """The next id; a clock that jumps back does not disturb the order."""
         with self._lock:
             self._last = max(self._last + 1, (now_ms - self._EPOCH_MS) << 12)
-            return self._last << 10 | self._writer
+            return self._last * WRITERS + self.writer
 
 
 class BulkInsert:

@@ -8,7 +8,7 @@ Source: architecture.md "Results never outlive their inputs"; writeback.md 2.2 a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, insert, select, update
 
-from interop.ledger.engine import insert_ignore
+from interop.ledger.engine import WRITERS, insert_ignore
 from interop.tables import DeliveryRow, PredictionRow, ReadinessRow, UsedInput
 
 _readiness = ReadinessRow.__table__  # type: ignore[attr-defined]
@@ -185,9 +185,14 @@ def using(connection: Connection, person: str, keys: Collection[str]) -> list[An
     return list(connection.execute(query))
 
 
-def chain_head(connection: Connection) -> str:
-    """Hash of the newest prediction, or an empty string: where the next link hangs."""
-    query = select(_prediction.c.hash).order_by(_prediction.c.id.desc()).limit(1)
+def chain_head(connection: Connection, writer: int) -> str:
+    """Hash of a writer's newest prediction, or an empty string: where its next link hangs.
+
+    One chain per writer process (site rule 23): two that hang links from one head would fork it.
+    """
+    c = _prediction.c
+    mine = c.id.op("&")(WRITERS - 1) == writer
+    query = select(c.hash).where(mine).order_by(c.id.desc()).limit(1)
     return connection.execute(query).scalar() or ""
 
 
@@ -221,6 +226,7 @@ def set_delivery(connection: Connection, delivery_id: int, *, now: datetime, **v
     )
 
 
-def delivery_counts(connection: Connection) -> Sequence[Any]:
+def delivery_states(connection: Connection) -> list[tuple[str, str]]:
     """(carrier, state) of every delivery, for metrics."""
-    return connection.execute(select(_delivery.c.carrier, _delivery.c.state)).all()
+    rows = connection.execute(select(_delivery.c.carrier, _delivery.c.state))
+    return [(carrier, state) for carrier, state in rows]

@@ -181,13 +181,24 @@ class Reading:
         """OBX-6 as (UCUM code or None, text as sent); remembered per sender."""
         found = self.terms.units.get(text)
         if found is None:
-            parts = self.message.components(text)
-            raw = parts[0] or (parts[1] if len(parts) > 1 else "")
-            found = (units.normalise(raw, self.site.unit_aliases), raw)
+            found = self._unit(text)
             if len(self.terms.units) >= _MOST_TERMS:
                 self.terms.units.clear()
             self.terms.units[text] = found
         return found
+
+    def _unit(self, text: str) -> tuple[str | None, str]:
+        aliases = self.site.unit_aliases
+        parts = self.message.components(text)
+        raw = parts[0] or (parts[1] if len(parts) > 1 else "")
+        if raw.isdigit() and len(parts) > 1:
+            # "10^9/L" with its ^ unescaped, as many laboratories send it: a first component that is
+            # a bare number names no unit, and the field as a whole may be one we know.
+            whole = "^".join(parts)
+            unit = units.normalise(whole, aliases)
+            if unit is not None:
+                return unit, whole
+        return units.normalise(raw, aliases), raw
 
     def order_number(self, text: str) -> str:
         """An EI (ORC-2, OBR-3 …) for business keys, with its authority if it has one."""

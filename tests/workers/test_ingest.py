@@ -106,7 +106,7 @@ def test_a_type_nobody_maps_is_ignored_with_its_reason(line: Line):
     """Answered AA, counted as unmapped."""
     message = hospital._msh("ADT^A60^ADT_A60", "X1", line.clock(), "UNICODE UTF-8")
     taken(line, f"{message}\rPID|1||7^^^DEMOHOSP^MR\r".encode())
-    assert ["unmapped"] == [row["reason"] for row in line.inbound("ignored")]
+    assert ["ADT_A60 is not mapped"] == [row["reason"] for row in line.inbound("ignored")]
 
 
 @pytest.mark.parametrize(

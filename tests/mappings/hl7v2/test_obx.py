@@ -175,6 +175,12 @@ def test_a_blank_or_unknown_unit_is_kept_raw_and_reported(read: Any, unit: str) 
     assert 1 == len(reasons(found, "OBX[1]-6"))
 
 
+def test_a_power_of_ten_with_its_caret_unescaped_is_still_a_unit(read: Any) -> None:
+    """`10^9/L` is everyday in OBX-6, though ^ separates components there."""
+    value = first(read(obr(), obx(unit="10^9/L"))).value
+    assert ("10*9/L", "10^9/L") == (value.unit, value.raw_unit)
+
+
 def test_the_unit_of_a_coded_element_is_read(read: Any) -> None:
     """OBX-6 is a CE: its first component is the unit."""
     value = first(read(obr(), obx(unit="mg/dl^milligram per decilitre^L"))).value
