@@ -137,7 +137,7 @@ def train(
     ] = False,
 ) -> None:
     """Make a pack from nothing: cohort, encoders, fusion, calibration, test, card."""
-    from rich.progress import Progress  # noqa: PLC0415
+    from rich.progress import Progress, TaskID  # noqa: PLC0415
 
     if pack != "liver_dx":
         _stop("liver_dx is the pack that can be trained", 2)
@@ -146,12 +146,14 @@ def train(
     except ImportError as error:
         _stop(f"training needs the extra `train` ({error.name} is missing)", 2)
     with Progress(console=console) as progress:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def tell(step: str, done: float) -> None:
             if step not in tasks:
+                for earlier in tasks.values():
+                    progress.update(earlier, completed=1.0)
                 tasks[step] = progress.add_task(step, total=1.0)
-            progress.update(tasks[step], completed=done)  # type: ignore[arg-type]
+            progress.update(tasks[step], completed=done)
 
         train_liver_dx(out, work=work, seed=seed, progress=tell, scale="smoke" if smoke else "full")
     console.print(f"pack written to {out}")

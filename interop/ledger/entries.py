@@ -11,8 +11,10 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, delete, or_, select, update
+from sqlmodel import SQLModel
 
+from interop.ledger import jobs
 from interop.ledger.engine import Ids, insert_ignore
 from interop.tables import EntryRow, IdentityRow, Person
 from mappings.record import (
@@ -137,6 +139,16 @@ def person_of(connection: Connection, names: Iterable[Identifier]) -> str | None
     return found
 
 
+def persons_of(connection: Connection, names: Iterable[Identifier]) -> list[str]:
+    """Every person these identifiers name; more than one where a message would join them."""
+    c = _identity.c
+    wanted = [and_(c.authority == n.authority, c.value == n.value) for n in names]
+    if not wanted:
+        return []
+    query = select(c.person).where(or_(*wanted)).distinct()
+    return list(connection.execute(query).scalars())
+
+
 def resolve(connection: Connection, names: Sequence[Identifier]) -> str:
     """The person these identifiers name together, made if none is known; joins persons they link.
 
@@ -155,7 +167,7 @@ def resolve(connection: Connection, names: Sequence[Identifier]) -> str:
     else:
         person, *others = persons
         for other in others:
-            connection.execute(update(_identity).where(c.person == other).values(person=person))
+            _join(connection, other, person)
     fresh = [n for n in names if (n.authority, n.value) not in known]
     if fresh:
         connection.execute(
@@ -166,6 +178,21 @@ def resolve(connection: Connection, names: Sequence[Identifier]) -> str:
         if settled is not None and settled != person and not persons:
             return settled  # another worker made the person at the same moment
     return person
+
+
+# Everything kept under a person's number; readiness is judged anew instead.
+_OF_PERSON = ("identity", "inbound", "study", "prediction", "used_input", "delivery")
+
+
+def _join(connection: Connection, old: str, person: str) -> None:
+    """File everything kept of one person under another."""
+    tables = SQLModel.metadata.tables
+    for table in (tables[name] for name in _OF_PERSON):
+        connection.execute(update(table).where(table.c.person == old).values(person=person))
+    readiness = tables["readiness"]
+    connection.execute(delete(readiness).where(readiness.c.person == old))
+    jobs.rekey(connection, old, person)
+    raise_epoch(connection, old)  # what is being computed for the old number must not be written
 
 
 def raise_epoch(connection: Connection, person: str) -> int:

@@ -182,23 +182,24 @@ def add(connection: Connection, jobs: Sequence[tuple[int, NewJob]], *, now: date
     """Write follow-on jobs in the caller's transaction; an existing key is left alone."""
     if not jobs:
         return
-    rows = [
-        {
-            "id": job_id,
-            "stage": job.stage,
-            "lane": job.lane,
-            "key": job.key,
-            "state": "ready",
-            "attempts": 0,
-            "fence": 0,
-            "not_before": job.not_before or now,
-            "created_at": now,
-            "reason": "",
-            "refs": dict(job.refs),
-        }
-        for job_id, job in jobs
-    ]
+    rows = [_row(job_id, job, now) for job_id, job in jobs]
     connection.execute(insert_ignore(_job, connection.dialect.name), rows)
+
+
+def _row(job_id: int, job: NewJob, now: datetime) -> dict[str, Any]:
+    return {
+        "id": job_id,
+        "stage": job.stage,
+        "lane": job.lane,
+        "key": job.key,
+        "state": "ready",
+        "attempts": 0,
+        "fence": 0,
+        "not_before": job.not_before or now,
+        "created_at": now,
+        "reason": "",
+        "refs": dict(job.refs),
+    }
 
 
 def bring_forward(connection: Connection, key: str, *, now: datetime) -> bool:
@@ -264,22 +265,15 @@ def unpark(connection: Connection, job_id: int, *, now: datetime) -> bool:
 
 def insert_one(connection: Connection, job_id: int, job: NewJob, *, now: datetime) -> None:
     """Write one job; its key must be new."""
-    connection.execute(
-        insert(_job),
-        {
-            "id": job_id,
-            "stage": job.stage,
-            "lane": job.lane,
-            "key": job.key,
-            "state": "ready",
-            "attempts": 0,
-            "fence": 0,
-            "not_before": job.not_before or now,
-            "created_at": now,
-            "reason": "",
-            "refs": dict(job.refs),
-        },
-    )
+    connection.execute(insert(_job), _row(job_id, job, now))
+
+
+def rekey(connection: Connection, old: str, person: str) -> None:
+    """Move the open jobs of one person to another's lane."""
+    held = (_c.lane == old) & _c.state.in_(("ready", "leased"))
+    for job_id, refs in connection.execute(select(_c.id, _c.refs).where(held)).all():
+        moved = {k: person if v == old else v for k, v in (refs or {}).items()}
+        connection.execute(update(_job).where(_c.id == job_id).values(lane=person, refs=moved))
 
 
 def drop(connection: Connection, job_id: int, *, now: datetime) -> bool:

@@ -34,7 +34,6 @@ def diagnostic_report(
     A Device cannot be its performer and a RiskAssessment not its result: both are linked by the
     extensions that HL7 made for it.
     """
-    body = page(result).encode()
     asked = question(result)
     asked["coding"].append(coding(result.report_code))
     extension: list[dict[str, Any]] = [
@@ -68,17 +67,19 @@ def diagnostic_report(
         ],
         "result": [{"reference": reference} for reference in observations],
         "conclusion": conclusion(result),
-        "presentedForm": [
-            {
-                "contentType": "text/html",
-                "language": "en",
-                "data": base64.b64encode(body).decode(),
-                "size": len(body),
-                # IMR: base64 of the SHA-1 bytes, not of their hex.
-                "hash": base64.b64encode(
-                    hashlib.sha1(body, usedforsecurity=False).digest()
-                ).decode(),
-                "title": f"AI: {result.title}",
-            }
-        ],
+        "presentedForm": [_presented_form(result)],
+    }
+
+
+def _presented_form(result: Result) -> dict[str, Any]:
+    """The report as a page, with its length and the base64 of its SHA-1 bytes (IMR)."""
+    body = page(result).encode()
+    digest = hashlib.sha1(body, usedforsecurity=False).digest()
+    return {
+        "contentType": "text/html",
+        "language": "en",
+        "data": base64.b64encode(body).decode(),
+        "size": len(body),
+        "hash": base64.b64encode(digest).decode(),
+        "title": f"AI: {result.title}",
     }

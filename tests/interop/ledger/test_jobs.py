@@ -197,10 +197,11 @@ def test_concurrent_claimers_never_share_a_job_or_a_lane(ledger: Engine):
 
     def work() -> None:
         while held := claim(ledger, limit=7):
-            for one in held:
-                finish(ledger, one)
+            # Told before it is finished: after that another thread may take the lane's next.
             with lock:
                 done.extend((c.lane, c.id) for c in held)
+            for one in held:
+                finish(ledger, one)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:

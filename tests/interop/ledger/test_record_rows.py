@@ -11,8 +11,9 @@ import orjson
 import pytest
 from sqlalchemy import Engine, select
 
-from interop.ledger import entries, results
-from interop.ledger.engine import Ids, reading, writing
+from interop.ledger import entries, jobs, results
+from interop.ledger.engine import WRITERS, Ids, reading, writing
+from interop.ledger.jobs import NewJob
 from interop.ledger.results import NewPrediction
 from interop.tables import PredictionRow
 from mappings.record import Code, Entry, Identifier, Quantity, Source, When
@@ -98,6 +99,24 @@ def test_identifiers_that_come_together_name_one_person(ledger: Engine):
         assert {MRN, NATIONAL} == set(entries.identifiers(connection, joined))
 
 
+def test_what_was_kept_of_a_joined_person_goes_along(ledger: Engine):
+    """Predictions, their inputs and waiting jobs follow the person they are about."""
+    one, other = person(ledger, MRN), person(ledger, NATIONAL)
+    lock(ledger, prediction(1, "k1", person=one))
+    lock(ledger, prediction(2, "k2", person=other))
+    with writing(ledger) as connection:
+        for number, who in enumerate((one, other), 1):
+            new = NewJob(stage="assess", lane=who, key=f"k{number}", refs={"person": who})
+            jobs.add(connection, [(number, new)], now=NOW)
+    joined = person(ledger, MRN, NATIONAL)
+    with reading(ledger) as connection:
+        assert [1, 2] == [row.id for row in results.current(connection, joined)]
+        used = results.using(connection, joined, ["observation/1834-1/L1"])
+        assert [1, 2] == [row.id for row in used]
+    held = jobs.claim(ledger, "assess", now=NOW, limit=9)
+    assert [(joined, joined)] == [(c.lane, c.refs["person"]) for c in held]
+
+
 def test_the_same_number_of_another_authority_is_another_person(ledger: Engine):
     """A value means nothing without who gave it out."""
     assert person(ledger, MRN) != person(ledger, Identifier("7", "elsewhere"))
@@ -125,7 +144,7 @@ def prediction(number: int, key: str, **changes: Any) -> NewPrediction:
 def lock(ledger: Engine, made: NewPrediction) -> str | None:
     """Write a prediction at the end of the chain."""
     with writing(ledger) as connection:
-        head = results.chain_head(connection)
+        head = results.chain_head(connection, made.id % WRITERS)
         return results.add_prediction(connection, made, head=head, now=NOW)
 
 
@@ -138,11 +157,12 @@ def test_an_instance_key_is_written_once(ledger: Engine):
 def test_predictions_are_chained_by_hash(ledger: Engine):
     """Each link covers the one before: a change of any body breaks the chain."""
     lock(ledger, prediction(1, "k1"))
-    lock(ledger, prediction(2, "k2"))
+    lock(ledger, prediction(2, "other writer", lineage="other"))
+    lock(ledger, prediction(1 + WRITERS, "k2"))
     table = PredictionRow.__table__  # type: ignore[attr-defined]
     head = ""
     with reading(ledger) as connection:
-        for row in connection.execute(select(table).order_by(table.c.id)):
+        for row in connection.execute(select(table).where(table.c.id != 2).order_by(table.c.id)):
             content = orjson.dumps([head, row.instance_key, row.body], option=orjson.OPT_SORT_KEYS)
             assert (head, hashlib.sha256(content).hexdigest()) == (row.previous_hash, row.hash)
             head = row.hash
