@@ -13,7 +13,8 @@ from interop.errors import NotMultipart, TooLarge
 
 MOST_HEADER = 8 * 1024
 MOST_PREAMBLE = 1024
-MOST_BOUNDARY = 70
+# RFC 2046 says 70; Orthanc's DICOMweb plugin sends 73.
+MOST_BOUNDARY = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def boundary_of(content_type: str) -> tuple[bytes, str]:
         raise NotMultipart("Content-Type is not multipart/related")
     boundary = header.get_param("boundary")
     if not isinstance(boundary, str) or not 1 <= len(boundary) <= MOST_BOUNDARY:
-        raise NotMultipart("boundary is missing or longer than 70 characters")
+        raise NotMultipart("boundary is missing or longer than 200 characters")
     if not boundary.isascii() or not boundary.isprintable():
         raise NotMultipart("boundary is not printable ASCII")
     kind = header.get_param("type")

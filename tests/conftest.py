@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from peers import found  # noqa: E402  needs the path above
 
-pytest_plugins = ["peers.fixtures", "line"]
+pytest_plugins = ["peers.fixtures", "whole_line"]
 _skipped: Counter[str] = Counter()
 
 

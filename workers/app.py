@@ -6,16 +6,20 @@ an ADT. Retries, delays, results and order are the ledger's (reliability.md 3).
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from celery import Celery
 from kombu import Queue
 from kombu.transport import sqlalchemy as sqla
 
+from workers.settings import Settings, worker_queue
+
 STAGES = {"ingest": "ledger", "deliver": "ledger", "assess": "gpu"}
 _POLL_S = 0.1
 _TASK_LIMIT_S = 900
+# Of a ring, not of a worker's own connection: without this, kombu tries for seconds even with
+# retry=False, and whoever rings waits. The sweeper is the retry.
+_GIVE_UP_SOON = {"max_retries": 1, "interval_start": 0.0, "interval_step": 0.1, "interval_max": 0.1}
 
 
 def make(broker_url: str) -> Celery:
@@ -64,15 +68,14 @@ def _transport(broker_url: str) -> dict[str, Any]:
             "visibility_timeout": 4 * _TASK_LIMIT_S,
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,
+            **_GIVE_UP_SOON,
         }
-    return {"confirm_publish": True, "confirm_timeout": 5.0}
+    return {"confirm_publish": True, "confirm_timeout": 5.0, **_GIVE_UP_SOON}
 
 
 def from_environment() -> Celery:
     """The application of this process; `oncord worker` sets the broker before it is imported."""
-    from workers.settings import Settings  # noqa: PLC0415
-
     return make(Settings.from_environment().broker_url)
 
 
-app = from_environment() if os.environ.get("ONCORD_WORKER") else make("memory://")
+app = from_environment() if worker_queue() else make("memory://")

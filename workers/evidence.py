@@ -6,7 +6,8 @@ which runs as soon as the pack is ready; a corrected input re-runs what used it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,10 +21,26 @@ from inference.packs import Pack
 from interop.ledger import entries as record_rows
 from interop.ledger import images, jobs, results
 from interop.ledger.jobs import NewJob
+from mappings.conversion import Conversion
 from mappings.record import Entry, PatientRecord, when_from_json
 from workers.parts import Parts
 
 log = structlog.get_logger()
+_AFTER_ALL_STORED = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """Readiness worked out before the write lock is taken, as it will be if nobody else writes.
+
+    Attributes:
+        epoch: The person's epoch it was worked out for, this message counted.
+        answers: Pack → readiness and its JSON.
+    """
+
+    person: str | None
+    epoch: int
+    answers: Mapping[str, tuple[Readiness, dict[str, Any]]]
 
 
 class Evidence:
@@ -32,21 +49,48 @@ class Evidence:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
+    def foresee(self, connection: Connection, found: Sequence[Conversion]) -> Foreseen | None:
+        """What `changed` will find, from a read transaction: the write lock is everybody's.
+
+        None where the message is of several persons or joins some.
+        """
+        persons = {
+            tuple(record_rows.persons_of(connection, conversion.identifiers))
+            for conversion in found
+        }
+        if len(persons) != 1 or len(known := next(iter(persons))) > 1:
+            return None
+        person = known[0] if known else None
+        fresh = [entry for conversion in found for entry in conversion.entries]
+        epoch = record_rows.epoch_of(connection, person) if person else 0
+        answers = {}
+        for pack in self._parts.packs:
+            if _concerns(pack, fresh):
+                answer = self.readiness(connection, person, pack, fresh)
+                answers[pack.manifest.id] = (answer, answer.to_json())
+        return Foreseen(person, epoch + 1, answers)
+
     def changed(
-        self, connection: Connection, person: str, fresh: Sequence[Entry], *, message: int
+        self,
+        connection: Connection,
+        person: str,
+        fresh: Sequence[Entry],
+        *,
+        message: int,
+        foreseen: Mapping[str, tuple[Readiness, dict[str, Any]]] | None = None,
     ) -> set[str]:
         """After entries were appended: follow-on jobs; the stages that now have work."""
         wanted: set[str] = set()
         # A study is an event when it is complete (`study_complete`), not when it is announced.
         live = [e for e in fresh if e.source.origin == "live" and e.kind != "imaging_study"]
         wanted |= self._overtaken(connection, person, fresh, message)
-        codes = {c.code for e in fresh for c in ((e.code, *e.alternates) if e.code else ())}
         for pack in self._parts.packs:
             fired = eligibility.fired(pack.manifest, live) if live else None
-            concerns = bool(codes & pack.codes) or any(e.kind != "observation" for e in fresh)
-            if fired is not None or concerns:
+            if fired is not None or _concerns(pack, fresh):
                 event = f"message/{message}"
-                wanted |= self.judge(connection, person, pack, fired.text if fired else None, event)
+                text = fired.text if fired else None
+                known = (foreseen or {}).get(pack.manifest.id)
+                wanted |= self.judge(connection, person, pack, text, event, known)
         return wanted
 
     def study_complete(
@@ -59,11 +103,20 @@ class Evidence:
         return self.judge(connection, person, pack, fired.text if fired else None, event)
 
     def judge(
-        self, connection: Connection, person: str, pack: Pack, trigger: str | None, event: str
+        self,
+        connection: Connection,
+        person: str,
+        pack: Pack,
+        trigger: str | None,
+        event: str,
+        known: tuple[Readiness, dict[str, Any]] | None = None,
     ) -> set[str]:
         """Store readiness anew; start the assessment that a trigger opened once it can run."""
         now = self._parts.now()
-        answer = self.readiness(connection, person, pack)
+        if known is None:
+            found = self.readiness(connection, person, pack)
+            known = found, found.to_json()
+        answer, body = known
         standing = results.readiness(connection, person, pack.manifest.id)
         opened = f"{trigger} ({event})" if trigger else (standing.trigger if standing else None)
         opened_at = now if trigger else (standing.triggered_at if standing else None)
@@ -80,25 +133,39 @@ class Evidence:
             person,
             pack.manifest.id,
             state=answer.state,
-            body=answer.to_json(),
+            body=body,
             trigger=opened,
             triggered_at=opened_at,
             now=now,
         )
         return wanted
 
-    def readiness(self, connection: Connection, person: str, pack: Pack) -> Readiness:
-        """What the pack says of the person now."""
+    def readiness(
+        self, connection: Connection, person: str | None, pack: Pack, fresh: Sequence[Entry] = ()
+    ) -> Readiness:
+        """What the pack says of the person now, with entries that are about to be stored."""
         now = self._parts.now()
-        entries = record_rows.of_person(connection, person, codes=pack.codes)
+        entries = (
+            record_rows.of_person(connection, person, codes=pack.codes)
+            if person is not None
+            else []
+        )
+        entries += [
+            replace(entry, seq=_AFTER_ALL_STORED + number)
+            for number, entry in enumerate(fresh)
+            if entry.kind != "observation" or not entry.code or entry.code.code in pack.codes
+        ]
         record = PatientRecord.of(entries, as_of=now)
-        studies = [study_summary(row) for row in images.studies_of(connection, person)]
+        rows = images.studies_of(connection, person) if person is not None else []
+        studies = [study_summary(row) for row in rows]
         return eligibility.readiness(pack.manifest, record, studies, now)
 
     def _overtaken(
         self, connection: Connection, person: str, fresh: Sequence[Entry], message: int
     ) -> set[str]:
         """Re-run every standing result that used a fact of which another version now holds."""
+        if not results.stands(connection, person):
+            return set()
         keys = {e.key for e in fresh} | {e.twin for e in fresh if e.twin}
         versions = record_rows.versions(connection, person, keys)
         cluster = {e.key for e in versions}
@@ -146,6 +213,12 @@ class Evidence:
         if not newest or not interval:
             return False
         return bool(newest[-1].created_at > self._parts.now() - timedelta(hours=interval))
+
+
+def _concerns(pack: Pack, fresh: Sequence[Entry]) -> bool:
+    """Whether the pack reads any of these entries' codes, or what is no observation (rule 22)."""
+    codes = {c.code for e in fresh for c in ((e.code, *e.alternates) if e.code else ())}
+    return bool(codes & pack.codes) or any(e.kind != "observation" for e in fresh)
 
 
 def study_summary(row: Any) -> StudySummary:

@@ -6,7 +6,7 @@ one, together with the end of the job. Source: architecture.md "The flow"; site 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from mappings.fhir.door import parse
 from mappings.hl7v2.scan import scan
 from mappings.record import Origin, Source
 from workers.drain import describe
-from workers.evidence import Evidence
+from workers.evidence import Evidence, Foreseen
 from workers.parts import Parts
 from workers.studies import Studies
 
@@ -49,13 +49,14 @@ class Mapped:
     conversions: list[Conversion] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     echoes: list[str] = field(default_factory=list)
+    foreseen: Foreseen | None = None
 
 
 class Ingest:
     """The stage `ingest`."""
 
     name = "ingest"
-    batch = 64
+    batch = 8  # one transaction holds SQLite's write lock against the doors for as long as this
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -75,6 +76,9 @@ class Ingest:
         texts = [(claim, row) for claim, row in plain if row is not None and row.door != "stow"]
         mapped = [(claim, row, self._map(claim, row)) for claim, row in texts]
         if mapped:
+            with reading(self._parts.engine) as connection:
+                for _, _, made in mapped:
+                    made.foreseen = self._evidence.foresee(connection, made.conversions)
             with writing(self._parts.engine) as connection:
                 for claim, row, made in mapped:
                     wanted |= self._apply(connection, claim, row, made)
@@ -170,8 +174,10 @@ class Ingest:
                 record_rows.append(connection, found.entries, self._parts.ids, now_ms)
                 by_person.setdefault(person, []).extend(found.entries)
             for who, fresh in by_person.items():
-                record_rows.raise_epoch(connection, who)
-                wanted |= self._evidence.changed(connection, who, fresh, message=row.id)
+                epoch = record_rows.raise_epoch(connection, who)
+                wanted |= self._evidence.changed(
+                    connection, who, fresh, message=row.id, foreseen=_still(made, who, epoch)
+                )
                 wanted |= self._studies.announced(connection, fresh)
         state = "ignored" if made.fate in ("unmapped", "echo") else made.fate
         messages.mark(
@@ -187,3 +193,11 @@ class Ingest:
             metrics.quarantined.labels(row.door).inc()
             log.warning("ingest.set_aside", message=row.id, state=made.fate, reason=made.reason)
         return wanted
+
+
+def _still(made: Mapped, person: str, epoch: int) -> Mapping[str, Any] | None:
+    """What was foreseen of a person, unless the record grew meanwhile."""
+    seen = made.foreseen
+    if seen is None or epoch != seen.epoch or seen.person not in (None, person):
+        return None
+    return seen.answers

@@ -36,6 +36,7 @@ class Settings:
             a private network carries it); loud on purpose.
         provider: `cpu` or `cuda`.
         threads: ONNX Runtime threads.
+        worker_memory_mb: Address space of a ledger worker; 0 for no bound.
         log_format: `console` or `json`.
         secret: Tenant secret under which result keys are HMACed.
         writer: 0 to 1023, distinct per process of one ledger; None draws one.
@@ -52,6 +53,7 @@ class Settings:
     api_tokens: frozenset[str] = frozenset()
     allow_plaintext_off_loopback: bool = False
     provider: str = "cpu"
+    worker_memory_mb: int = 4096
     log_format: str = "console"
     secret: bytes = b""
     writer: int | None = None
@@ -82,6 +84,7 @@ class Settings:
             api_tokens=frozenset(filter(None, env.get("ONCORD_API_TOKENS", "").split(","))),
             allow_plaintext_off_loopback=env.get("ONCORD_ALLOW_PLAINTEXT_OFF_LOOPBACK") == "yes",
             provider=env.get("ONCORD_PROVIDER", "cpu"),
+            worker_memory_mb=int(env.get("ONCORD_WORKER_MEMORY_MB", "4096")),
             log_format=env.get("ONCORD_LOG_FORMAT", "console"),
             secret=_secret(env, data_dir),
             writer=int(env["ONCORD_WRITER"]) if "ONCORD_WRITER" in env else None,
@@ -105,6 +108,11 @@ class Settings:
                 "ONCORD_ALLOW_PLAINTEXT_OFF_LOOPBACK=yes if a proxy or a private network protects "
                 "them"
             )
+
+
+def worker_queue(environment: Mapping[str, str] | None = None) -> str:
+    """The queue this process works (`ONCORD_WORKER`, set by `oncord worker`), or nothing."""
+    return (os.environ if environment is None else environment).get("ONCORD_WORKER", "")
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from functools import cache
 
 import structlog
@@ -14,7 +15,7 @@ from workers.drain import Stage, drain
 from workers.ingest import Ingest
 from workers.log import configure
 from workers.parts import Parts, build
-from workers.settings import Settings
+from workers.settings import Settings, worker_queue
 
 log = structlog.get_logger()
 
@@ -40,6 +41,18 @@ class Worker:
             log.warning("worker.unknown_stage")
             return 0
         return drain(known, self.parts.engine, now=self.parts.now, ring=self._rings.ring)
+
+
+def limit_memory() -> None:
+    """Bound a ledger worker's memory: a file that inflates without end fails alone (A3).
+
+    Parsers of untrusted bytes run here; what they cannot allocate is a `MemoryError` that becomes
+    a quarantined message. A GPU worker maps far more than it uses and reads checked bytes only.
+    """
+    settings = Settings.from_environment()
+    if worker_queue() == "ledger" and settings.worker_memory_mb:
+        bound = settings.worker_memory_mb * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
 
 
 @cache

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, and_, delete, or_, select, update
+from sqlalchemy import Connection, Engine, and_, delete, or_, select, update
 from sqlmodel import SQLModel
 
+from interop.errors import LedgerUnavailable
 from interop.ledger import jobs
-from interop.ledger.engine import Ids, insert_ignore
+from interop.ledger.engine import BulkInsert, Ids, insert_ignore
 from interop.tables import EntryRow, IdentityRow, Person
 from mappings.record import (
     Code,
@@ -34,33 +36,66 @@ _ALWAYS = ("patient", "alias")
 
 
 def append(connection: Connection, entries: Sequence[Entry], ids: Ids, now_ms: int) -> None:
-    """Write entries; those of a message that was mapped before are left as they are."""
+    """Write entries; those of a message that was mapped before are left as they are.
+
+    Raises:
+        LedgerUnavailable: The database refused them.
+    """
     rows = [_row(entry, ids.next(now_ms)) for entry in entries]
-    if rows:
-        connection.execute(insert_ignore(_entry, connection.dialect.name), rows)
+    try:
+        cursor = connection.connection.cursor()
+        _insert(connection.engine).run(cursor, rows)
+        cursor.close()
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise LedgerUnavailable(f"{type(error).__name__} while writing entries") from error
 
 
-def _row(entry: Entry, row_id: int) -> dict[str, Any]:
+@lru_cache(maxsize=4)
+def _insert(engine: Engine) -> BulkInsert:
+    return BulkInsert(_entry, _COLUMNS, engine, ignore=True)
+
+
+_COLUMNS = (
+    "id",
+    "authority",
+    "patient",
+    "kind",
+    "key",
+    "twin",
+    "system",
+    "code",
+    "status",
+    "message",
+    "path",
+    "interface",
+    "origin",
+    "rank",
+    "received_at",
+    "body",
+)
+
+
+def _row(entry: Entry, row_id: int) -> tuple[Any, ...]:
     code = entry.code
     source = entry.source
-    return {
-        "id": row_id,
-        "authority": entry.patient.authority,
-        "patient": entry.patient.value,
-        "kind": entry.kind,
-        "key": entry.key,
-        "twin": entry.twin,
-        "system": code.system if code else "",
-        "code": code.code if code else "",
-        "status": entry.status,
-        "message": source.message,
-        "path": entry.path,
-        "interface": source.interface,
-        "origin": source.origin,
-        "rank": source.rank,
-        "received_at": source.received_at,
-        "body": orjson.dumps(to_json(entry)),
-    }
+    return (
+        row_id,
+        entry.patient.authority,
+        entry.patient.value,
+        entry.kind,
+        entry.key,
+        entry.twin,
+        code.system if code else "",
+        code.code if code else "",
+        entry.status,
+        source.message,
+        entry.path,
+        source.interface,
+        source.origin,
+        source.rank,
+        source.received_at,
+        orjson.dumps(to_json(entry)),
+    )
 
 
 def _entry_of(row: Any) -> Entry:

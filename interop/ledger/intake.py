@@ -8,6 +8,7 @@ Source: architecture.md "The flow"; reliability.md 4.1; site rules 5 and 17.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,8 @@ from interop.tables import Inbound, InstanceRow, Job
 
 _MOST_A_COMMIT = 256
 _GRACE_S = 0.0002
+_LOOK_S = 0.0003
+_LONGEST_WAIT_S = 5.0
 _inbound = Inbound.__table__  # type: ignore[attr-defined]
 _job = Job.__table__  # type: ignore[attr-defined]
 _instance = InstanceRow.__table__  # type: ignore[attr-defined]
@@ -113,10 +116,10 @@ class Intake:
         """
         try:
             if self._connection is None:
-                self._connection = self._engine.raw_connection()
+                self._connection = self._open()
             cursor = self._connection.cursor()
             if self._dialect == "sqlite":
-                cursor.execute("BEGIN IMMEDIATE")
+                _begin(cursor)
             stored = self._write(cursor, batch)
             self._connection.commit()
             cursor.close()
@@ -125,6 +128,12 @@ class Intake:
             raise LedgerUnavailable(f"{type(error).__name__} while committing") from error
         else:
             return stored
+
+    def _open(self) -> PoolProxiedConnection:
+        connection = self._engine.raw_connection()
+        if self._dialect == "sqlite":
+            connection.cursor().execute("PRAGMA busy_timeout=0")  # `_begin` waits, and wakes sooner
+        return connection
 
     def close(self) -> None:
         """Give the connection up; what it had not committed is rolled back."""
@@ -174,6 +183,24 @@ class Intake:
         for dedup, row_id, reply in cursor.fetchall():
             known.setdefault(dedup.partition("/")[0], {})[dedup] = (row_id, reply)
         return known
+
+
+def _begin(cursor: DBAPICursor) -> None:
+    """Take SQLite's write lock as soon as it is free.
+
+    SQLite's own wait sleeps up to 100 ms between two looks, and a worker that takes the lock again
+    at once is never caught out: the senders' answers wait here, so this looks more often.
+    """
+    until = time.monotonic() + _LONGEST_WAIT_S
+    while True:
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_LOOK_S)
+        else:
+            return
 
 
 _RESENT = {

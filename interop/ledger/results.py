@@ -171,6 +171,13 @@ def current(connection: Connection, person: str, pack: str | None = None) -> lis
     return list(connection.execute(query))
 
 
+def stands(connection: Connection, person: str) -> bool:
+    """Whether any prediction stands for a person."""
+    c = _prediction.c
+    query = select(c.id).where(c.person == person, c.state == "current").limit(1)
+    return connection.execute(query).first() is not None
+
+
 def using(connection: Connection, person: str, keys: Collection[str]) -> list[Any]:
     """Standing predictions that used any of these inputs, with key, digest and entry id used."""
     if not keys:

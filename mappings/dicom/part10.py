@@ -33,5 +33,5 @@ def read(raw: bytes, *, pixels: bool = True) -> Dataset:
         pass
     try:
         return dcmread(BytesIO(raw), stop_before_pixels=not pixels)
-    except Exception as error:
+    except Exception as error:  # third-party parser of untrusted bytes
         raise NotDicom(f"unreadable ({type(error).__name__})") from error

@@ -173,6 +173,6 @@ def _pixels(dataset: Dataset) -> NDArray[Any]:
     try:
         # Not `dataset.pixel_array`: that keeps a second copy of every slice alive.
         found: NDArray[Any] = pixel_array(dataset)
-    except Exception as error:
+    except Exception as error:  # third-party parser of untrusted bytes
         raise NotDicom(f"pixels cannot be decoded ({type(error).__name__})") from error
     return found

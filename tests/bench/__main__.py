@@ -25,7 +25,9 @@ def main() -> int:
     asked.add_argument("--write", action="store_true", help="rewrite docs/reference/performance.md")
     asked.add_argument("--rounds", type=int, default=3, help="turns that each server takes")
     asked.add_argument("--seconds", type=float, default=3.0, help="of load in a turn (mllp)")
-    asked.add_argument("--date", default=f"{datetime.now(UTC):%Y-%m-%d}", help="written on the page")
+    asked.add_argument(
+        "--date", default=f"{datetime.now(UTC):%Y-%m-%d}", help="written on the page"
+    )
     given = asked.parse_args()
     if unknown := set(given.names) - set(NAMES):
         asked.error(f"no bench is called {sorted(unknown)[0]}")

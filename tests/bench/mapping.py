@@ -53,7 +53,9 @@ def run(_console: Console, *, rounds: int, seconds: float) -> Measured:
         ratio = next(r for name, r in ratios.items() if name.startswith(peer + ":"))
         verdicts.append(
             Verdict(
-                target=f"{target}x {peer} parse alone", measured=f"{ratio:.1f}x", met=ratio >= target
+                target=f"{target}x {peer} parse alone",
+                measured=f"{ratio:.1f}x",
+                met=ratio >= target,
             )
         )
     return Measured(

@@ -66,7 +66,9 @@ def open_jobs(engine: Engine) -> int:
     return int(one(engine, "SELECT count(*) FROM job WHERE state IN ('ready', 'leased')"))
 
 
-def wait(what: str, settled: Callable[[], Any], patience_s: float = 60.0, every_s: float = 0.1) -> None:
+def wait(
+    what: str, settled: Callable[[], Any], patience_s: float = 60.0, every_s: float = 0.1
+) -> None:
     """Wait for something.
 
     Raises:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
+from whole_line import Line
+
 from interop.ledger import messages
 from interop.ledger.engine import reading
-from line import Line
 from workers.demo.hospital import Chart
 
 
@@ -19,7 +20,9 @@ def _plain(resource: dict[str, object]) -> dict[str, object]:
 def _oru_copy(report: dict[str, object], who: Chart, now: datetime) -> bytes:
     """The engine's ORU copy of our report, with our filler number."""
     filler = next(
-        i["value"] for i in report["identifier"] if i["system"].endswith("/ai-filler")  # type: ignore[attr-defined]
+        i["value"]
+        for i in report["identifier"]
+        if i["system"].endswith("/ai-filler")  # type: ignore[attr-defined]
     )
     stamp = now.strftime("%Y%m%d%H%M%S")
     return (

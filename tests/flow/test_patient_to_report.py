@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
-from line import Line
+import pytest
+from peers.servers import FhirPeer
+from whole_line import Line, opened
 
+from workers.demo import hospital
 from workers.demo.hospital import AFP, Chart
 
 
@@ -37,3 +41,26 @@ def test_a_corrected_lab_amends_the_result(line: Line, who: Chart):
     assert before["prediction"] != after["prediction"]
     assert ["CONFIRMED", "CONFIRMED"] == [d.state for d in line.deliveries(who)]
     assert ["corrected"] == [r["status"] for r in line.in_ehr("DiagnosticReport")]
+
+
+@pytest.mark.peer("node")
+@pytest.mark.parametrize("strategy", ["put", "post"])
+def test_an_ehr_nobody_here_wrote_takes_result_and_correction(
+    tmp_path: Path, sqlite_url: str, fhir_peer: FhirPeer, who: Chart, strategy: str
+):
+    """The whole line against the FHIR server on Node, with each strategy."""
+    fhir_peer.put(hospital.fhir_patient(who))
+    made = opened(
+        tmp_path, sqlite_url, ehr_url=fhir_peer.url, strategy=f'strategy = "{strategy}"'
+    )  # fmt: skip
+    with made as line:
+        line.send(hospital.adt_a04(who, line.control_id(), line.clock()))
+        line.evidence(who)
+        line.settle()
+        line.clock.forward(hours=1)
+        line.send(line.labs(who, loincs=[AFP], status="C", values={AFP: Decimal("2400.0")}))
+        line.settle()
+        assert ["CONFIRMED"] * 2 == [d.state for d in line.deliveries(who)]
+    [report] = fhir_peer.all("DiagnosticReport")
+    [_risk] = fhir_peer.all("RiskAssessment")
+    assert ("corrected", 1) == (report["status"], len(fhir_peer.all("Device")))

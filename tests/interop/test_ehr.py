@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from line import serving
 from peers.servers import FhirPeer
 from sqlalchemy import Engine
+from whole_line import serving
 
 from interop.ehr import Endpoint, FhirEhr, Receipt, Subject
 from interop.errors import (
@@ -206,10 +206,9 @@ def test_a_correction_amends_the_same_resources(desk: Desk):
     assert {k: n for k, n in ONE_SET.items() if k != "Provenance"} == {
         k: n for k, n in desk.count().items() if k != "Provenance"
     }
-    for role in previous:
-        assert (previous[role].reference, "2") == (
-            second.written[role].reference, second.written[role].version,
-        )  # fmt: skip
+    for role, before in previous.items():
+        after = second.written[role]
+        assert (before.reference, "2") == (after.reference, after.version)
 
 
 @pytest.mark.parametrize("kind", ["DiagnosticReport", "RiskAssessment"])

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from line import Line
 from sqlalchemy import text
+from whole_line import Line
 
 from interop.ledger import messages
 from interop.ledger.engine import reading, writing

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,4 +86,4 @@ def test_any_messages_in_any_cuts_come_out_unchanged(messages: list[bytes], cuts
     """Framing is a property of the bytes, not of the reads."""
     stream = b"".join(b"\x0b" + m + b"\x1c\r" for m in messages)
     at = [0, *sorted(min(c, len(stream)) for c in cuts), len(stream)]
-    assert messages == frames(*(stream[a:b] for a, b in zip(at, at[1:], strict=False)))
+    assert messages == frames(*(stream[a:b] for a, b in pairwise(at)))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-from line import looping
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine, text
+from whole_line import looping
 
 from interop.ledger import jobs, messages
 from interop.ledger.engine import Ids, reading, writing

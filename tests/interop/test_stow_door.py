@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 from dicomweb_client.api import DICOMwebClient
-from line import Line
 from pydicom.dataset import Dataset
 from sqlalchemy import text
+from whole_line import Line
 
 from interop.ledger import images
 from interop.ledger.engine import reading, writing

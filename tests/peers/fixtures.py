@@ -17,10 +17,22 @@ from interop.migrations import upgrade
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """URL of a private PostgreSQL, without a database."""
-    with servers.postgresql() as url:
-        yield url
+def postgresql_server() -> Iterator[servers.Postgresql]:
+    """A private PostgreSQL."""
+    with servers.postgresql() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def postgresql(postgresql_server: servers.Postgresql) -> str:
+    """Its URL, without a database."""
+    return postgresql_server.url
+
+
+@pytest.fixture(scope="session")
+def postgresql_pid(postgresql_server: servers.Postgresql) -> int:
+    """Its postmaster."""
+    return postgresql_server.pid
 
 
 @pytest.fixture(scope="session")

@@ -9,56 +9,41 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-_NODE = Path(__file__).parent / "node"
-PEERS = (
-    "postgresql",
-    "rabbitmq",
-    "redis",
-    "orthanc",
-    "dcmtk",
-    "dicom3tools",
-    "node",
-    "strace",
-    "curl",
-)
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+ORTHANC_DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+_POSTGRESQL = Path("/usr/lib/postgresql")
+
+# What each peer needs, as a program or a file, and the package that has it.
+_NEEDS: dict[str, tuple[tuple[str | Path, str], ...]] = {
+    "postgresql": ((_POSTGRESQL, "postgresql"),),
+    "rabbitmq": ((RABBITMQ, "rabbitmq-server"),),
+    "redis": (("redis-server", "redis-server"),),
+    "orthanc": (("Orthanc", "orthanc"), (ORTHANC_DICOMWEB, "orthanc-dicomweb")),
+    "dcmtk": (("storescu", "dcmtk"),),
+    "dicom3tools": (("dciodvfy", "dicom3tools"),),
+    "node": (("node", "nodejs"), ("npm", "npm")),
+    "strace": (("strace", "strace"),),
+    "curl": (("curl", "curl"),),
+    "chromium": (("chromium", "chromium"),),
+    "docker-compose": (("docker-compose", "docker-compose"),),
+}
+PEERS = tuple(_NEEDS)
+_INSTALLED = Path(__file__).parent / "node" / "node_modules" / "fhir"
 
 
 @cache
 def missing(peer: str) -> str:
     """Why a peer cannot be used, or an empty string."""
-    match peer:
-        case "postgresql":
-            return "" if postgresql_bin() else "install postgresql"
-        case "rabbitmq":
-            return "" if RABBITMQ.exists() else "install rabbitmq-server"
-        case "redis":
-            return _program("redis-server", "redis-server")
-        case "orthanc":
-            return _program("Orthanc", "orthanc") or (
-                "" if ORTHANC_DICOMWEB.exists() else "install orthanc-dicomweb"
-            )
-        case "dcmtk":
-            return _program("storescu", "dcmtk")
-        case "dicom3tools":
-            return _program("dciodvfy", "dicom3tools")
-        case "node":
-            return _program("node", "nodejs") or (
-                "" if (_NODE / "node_modules").is_dir() else _program("npm", "npm")
-            )
-        case "strace" | "curl":
-            return _program(peer, peer)
-    raise LookupError(peer)
-
-
-RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-ORTHANC_DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+    for needed, package in _NEEDS[peer]:
+        if needed == "npm" and _INSTALLED.is_dir():
+            continue
+        there = needed.exists() if isinstance(needed, Path) else shutil.which(needed)
+        if not there:
+            return f"install {package}"
+    return "install postgresql" if peer == "postgresql" and postgresql_bin() is None else ""
 
 
 def postgresql_bin() -> Path | None:
     """Folder of the newest PostgreSQL server's programs."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    found = sorted(_POSTGRESQL.glob("*/bin/postgres"))
     return found[-1].parent if found else None
-
-
-def _program(name: str, package: str) -> str:
-    return "" if shutil.which(name) else f"install {package}"

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -21,9 +22,17 @@ from peers.processes import folder, free_port, listens, running, unprivileged
 NODE = Path(__file__).parent / "node"
 
 
+@dataclass(frozen=True, slots=True)
+class Postgresql:
+    """A running PostgreSQL: its URL without a database name, and its postmaster."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """URL of a server, without a database name; durable, as the ledger demands."""
+def postgresql() -> Iterator[Postgresql]:
+    """A server; durable, as the ledger demands."""
     programs = found.postgresql_bin()
     assert programs is not None
     port = free_port()
@@ -38,13 +47,13 @@ def postgresql() -> Iterator[str]:
             [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", str(home),
              "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
         )  # fmt: skip
+        log = home.parent / f"{home.name}.log"
         # SIGQUIT: no checkpoint of databases that are thrown away.
-        ready = lambda: _pg_ready(programs, port)  # noqa: E731
         with running(
-            server, ready=ready, log=home.parent / f"{home.name}.log", stop=signal.SIGQUIT
-        ):
-            yield f"postgresql+psycopg://oncord@127.0.0.1:{port}"
-        (home.parent / f"{home.name}.log").unlink(missing_ok=True)
+            server, ready=partial(_pg_ready, programs, port), log=log, stop=signal.SIGQUIT
+        ) as process:
+            yield Postgresql(f"postgresql+psycopg://oncord@127.0.0.1:{port}", process.pid)
+        log.unlink(missing_ok=True)
 
 
 def _pg_ready(programs: Path, port: int) -> bool:
@@ -53,9 +62,9 @@ def _pg_ready(programs: Path, port: int) -> bool:
 
 
 @contextmanager
-def redis() -> Iterator[str]:
-    """URL of a Redis."""
-    port = free_port()
+def redis(port: int = 0) -> Iterator[str]:
+    """URL of a Redis, on a port of one's own to bring one back."""
+    port = port or free_port()
     with folder("redis") as home:
         command = unprivileged(
             ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(home),

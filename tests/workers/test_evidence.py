@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from whole_line import NOW, SITE, Line, opened
 
-from line import NOW, SITE, Line, opened
 from workers.demo import ct, hospital
 from workers.demo.hospital import AFP, MRN_SYSTEM, Chart
 
@@ -167,9 +167,7 @@ def test_two_patients_do_not_mix(line: Line, who: Chart, other_patient: Chart):
     line.clock.forward(seconds=30)
     line.settle()
     subjects = {r["subject"]["reference"] for r in line.in_ehr("DiagnosticReport")}
-    expected = {
-        f"Patient/{p.number.lower()}" for p in (who, other_patient) if line.deliveries(p)
-    }
+    expected = {f"Patient/{p.number.lower()}" for p in (who, other_patient) if line.deliveries(p)}
     assert expected == subjects
     assert len(subjects) >= 1
 

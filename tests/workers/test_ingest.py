@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
+from whole_line import Line, opened
 
 from interop.ledger import images, messages
 from interop.ledger.engine import reading
-from line import Line, opened
 from mappings.record import Quantity
 from workers.demo import ct, hospital
 from workers.demo.hospital import Chart

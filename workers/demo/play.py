@@ -78,6 +78,7 @@ class Play:
         Raises:
             NotVerified: A step could not be read back.
         """
+        self._ready()
         self._register()
         self._history()
         self._labs()
@@ -98,6 +99,11 @@ class Play:
         if code != "AA":
             raise NotVerified(f"{what} was answered {code or 'with nothing'}")
         self.tell("acknowledged", f"AA after {took:.1f} ms: it is on disk")
+
+    def _ready(self) -> None:
+        answer = httpx.get(f"http://127.0.0.1:{self.stage.http}/readyz").json()
+        if answer["findings"]:
+            raise NotVerified(f"the service is not ready: {answer['findings'][0]}")
 
     def _register(self) -> None:
         self._hl7("ADT^A04 in GB18030", lambda i, now: hospital.adt_a04(self.who, i, now))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-
-from line import PACKS, SITE, serving
 from peers.processes import end, running
+from whole_line import PACKS, SITE, serving
+
 from workers.demo import ct, hospital
 from workers.demo.ehr import SandboxEhr, sandbox
 from workers.demo.hospital import Chart
@@ -35,6 +36,7 @@ class Site:
     http: str
     token: str
     workers: list[subprocess.Popen[bytes]]
+    env: Mapping[str, str]
 
     def send(self, message: bytes) -> bytes:
         """Send one HL7 message; the answer."""
@@ -97,8 +99,6 @@ class Site:
 
     def kill_workers(self) -> None:
         """SIGKILL, children and all."""
-        import signal
-
         for worker in self.workers:
             end(worker, signal.SIGKILL)
 
@@ -106,7 +106,7 @@ class Site:
 @contextmanager
 def standing(
     home: Path, *, database_url: str, broker_url: str, environment: Mapping[str, str] | None = None,
-    workers: bool = True,
+    workers: bool = True, under: Sequence[str] = (),
 ) -> Iterator[Site]:  # fmt: skip
     """A site that is up."""
     ehr = sandbox(lambda: datetime.now(UTC))
@@ -122,23 +122,27 @@ def standing(
         }  # fmt: skip
         log = home / "serve.log"
         held.enter_context(
-            running([*ONCORD, "serve"], ready=lambda: _ports(log) is not None, log=log, env=env)
+            running(
+                [*under, *ONCORD, "serve"], ready=lambda: _ports(log) is not None, log=log, env=env
+            )
         )
         ports = _ports(log)
         assert ports is not None
         url = f"http://127.0.0.1:{ports['http']}"
-        made = Site(home, ehr, ports["mllp"]["his"], url, env["ONCORD_API_TOKENS"], [])
+        made = Site(home, ehr, ports["mllp"]["his"], url, env["ONCORD_API_TOKENS"], [], env)
         if workers:
-            start_workers(made, held, env)
+            start_workers(made, held)
         yield made
 
 
-def start_workers(site: Site, held: ExitStack, env: Mapping[str, str]) -> None:
+def start_workers(site: Site, held: ExitStack) -> None:
     """One process for each queue."""
     for queue in ("ledger", "gpu"):
         log = site.home / f"{queue}.log"
         command = [*ONCORD, "worker", queue, "--nice", "0"]
-        started = held.enter_context(running(command, ready=lambda: True, log=log, env=env))
+        started = held.enter_context(
+            running(command, ready=lambda: True, log=log, env=site.env, stop=signal.SIGKILL)
+        )
         site.workers.append(started)
 
 

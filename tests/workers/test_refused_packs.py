@@ -1,0 +1,61 @@
+"""A pack whose bytes are not those it was locked with is refused, everywhere it is asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from site_processes import ONCORD
+from whole_line import PACKS, Line, opened
+
+from workers.demo.hospital import Chart
+
+
+@pytest.fixture
+def tampered(tmp_path: Path, sqlite_url: str) -> Iterator[Line]:
+    """A line whose one pack has a byte changed."""
+    folder = tmp_path / "packs"
+    shutil.copytree(PACKS / "liver_dx", folder / "liver_dx")
+    graph = folder / "liver_dx" / "fusion.onnx"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(bytes(content))
+    with opened(tmp_path, sqlite_url, packs=folder) as made:
+        yield made
+
+
+def test_a_tampered_pack_is_refused_in_readyz_doctor_and_log(
+    capsys: pytest.CaptureFixture[str], tampered: Line
+):
+    """By name and reason; the doors serve on."""
+    answer = httpx.get(f"{tampered.http}/readyz")
+    assert 503 == answer.status_code
+    assert [f for f in answer.json()["findings"] if "liver_dx" in f]
+    assert 200 == httpx.get(f"{tampered.http}/healthz").status_code
+    assert "liver_dx" in capsys.readouterr().out
+    settings = tampered.parts.settings
+    environment = {
+        "PATH": os.environ["PATH"], "PYTHONPATH": str(PACKS.parent.parent), "COLUMNS": "400",
+        "ONCORD_DATA_DIR": str(settings.data_dir), "ONCORD_DATABASE_URL": settings.database_url,
+        "ONCORD_BROKER_URL": settings.broker_url, "ONCORD_SITE_FILE": str(settings.site_file),
+        "ONCORD_PACK_FOLDERS": str(settings.pack_folders[0]),
+    }  # fmt: skip
+    done = subprocess.run(
+        [*ONCORD, "doctor"], capture_output=True, text=True, check=False, env=environment
+    )  # fmt: skip
+    assert 1 == done.returncode
+    assert [line for line in done.stdout.splitlines() if "BAD" in line and "liver_dx" in line]
+
+
+def test_intake_goes_on_without_the_pack(tampered: Line, who: Chart):
+    """Everything is kept, nothing is predicted."""
+    tampered.register(who)
+    tampered.evidence(who)
+    tampered.settle()
+    assert [] == tampered.inbound("received")
+    assert ([], []) == (tampered.current(who), tampered.deliveries(who))

@@ -1,0 +1,116 @@
+"""Settings and site file: refused as a whole and with a sentence before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from whole_line import SITE
+
+from workers.settings import BadSettings, Settings
+from workers.site_file import read
+
+
+def environment(tmp_path: Path, **more: str) -> dict[str, str]:
+    """A process's environment."""
+    return {"ONCORD_DATA_DIR": str(tmp_path / "data"), **more}
+
+
+def test_the_defaults_are_embedded_and_on_loopback(tmp_path: Path):
+    """No server, no open door."""
+    made = Settings.from_environment(environment(tmp_path))
+    assert ("127.0.0.1", 8080, 2575) == (made.host, made.http_port, made.mllp_port)
+    assert made.database_url.startswith("sqlite:///")
+    assert made.broker_url.startswith("sqla+sqlite:///")
+    assert 0o700 == (tmp_path / "data").stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "hospital.example"])
+def test_other_than_loopback_needs_tokens_and_a_loud_word(tmp_path: Path, host: str):
+    """Either alone is refused (A13)."""
+    open_ = environment(tmp_path, ONCORD_HOST=host)
+    loud = {"ONCORD_ALLOW_PLAINTEXT_OFF_LOOPBACK": "yes"}
+    for refused in (open_, open_ | {"ONCORD_API_TOKENS": "t"}, open_ | loud):
+        with pytest.raises(BadSettings):
+            Settings.from_environment(refused)
+    assert host == Settings.from_environment(open_ | {"ONCORD_API_TOKENS": "t"} | loud).host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_needs_neither(tmp_path: Path, host: str):
+    """A laptop is a laptop."""
+    assert host == Settings.from_environment(environment(tmp_path, ONCORD_HOST=host)).host
+
+
+@pytest.mark.parametrize(
+    "bad", [{"ONCORD_HTTP_PORT": "http"}, {"ONCORD_MLLP_PORT": "70000"}, {"ONCORD_HTTP_PORT": "-1"}]
+)
+def test_a_port_that_is_none_is_refused(tmp_path: Path, bad: dict[str, str]):
+    """With the setting's name."""
+    with pytest.raises(BadSettings, match=next(iter(bad))):
+        Settings.from_environment(environment(tmp_path, **bad))
+
+
+def test_the_secret_is_made_once_and_kept(tmp_path: Path):
+    """Result keys must be the same tomorrow; nobody else may read it."""
+    one, two = (Settings.from_environment(environment(tmp_path)).secret for _ in range(2))
+    assert one == two
+    assert len(one) >= 32
+    assert 0o600 == (tmp_path / "data" / "tenant.secret").stat().st_mode & 0o777
+
+
+GOOD = SITE.format(ehr="http://127.0.0.1:1/fhir", pack="", strategy="")
+
+
+def test_the_site_file_is_read(tmp_path: Path):
+    """Interfaces, paths, packs and authorities by every name."""
+    path = tmp_path / "site.toml"
+    path.write_text(GOOD)
+    site = read(path)
+    assert ["his", "archive"] == [i.name for i in site.mllp]
+    assert {"", "archive"} == set(site.stow)
+    assert site.packs["liver_dx"].write_back
+    canonical = "https://hospital.example/mrn"
+    assert {canonical} == {site.sender("his").authorities[n] for n in ("DEMOHOSP", canonical)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('name = "test"', "", "name is missing"),
+        ('name = "test"', "name = 7", "another kind"),
+        ('name = "test"', 'name = "test"\ncolour = "red"', "unknown key colour"),
+        ("[fhir]", "[surprise]\nx = 1\n[fhir]", "unknown key surprise"),
+        ('timezone = "Asia/Shanghai"', 'timezone = "Asia/Nowhere"', "timezone"),
+        ('origin = "history"', 'origin = "ancient"', "origin"),
+        ("write_back = true", 'write_back = "yes"', "another kind"),
+        ("timeout_s = 5", "timeout_s = true", "another kind"),
+        ("[ehr]", "[ehr", "site.toml"),
+        ('"DEMOHOSP", ', '"DEMOHOSP", 7, ', "strings"),
+    ],
+)
+def test_a_site_file_gone_wrong_is_refused_with_a_sentence(
+    tmp_path: Path, old: str, new: str, says: str
+):
+    """Validated as a whole, by key."""
+    path = tmp_path / "site.toml"
+    assert old in GOOD
+    path.write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(BadSettings, match=says):
+        read(path)
+
+
+def test_a_name_of_two_authorities_is_refused(tmp_path: Path):
+    """Patients would be mixed."""
+    path = tmp_path / "site.toml"
+    path.write_text(
+        GOOD.replace("[[mllp]]", '"https://other.example" = ["DEMOHOSP"]\n\n[[mllp]]', 1)
+    )
+    with pytest.raises(BadSettings, match="two systems"):
+        read(path)
+
+
+def test_a_site_file_that_is_not_there_is_refused(tmp_path: Path):
+    """By its name, not its path."""
+    with pytest.raises(BadSettings, match="cannot be read"):
+        read(tmp_path / "none.toml")
