@@ -144,6 +144,10 @@ class FhirEhr:
                 "written, and the read-back failed", error.retry_after_s
             ) from error
 
+    def close(self) -> None:
+        """Close the connections to the EHR."""
+        self._client.close()
+
     def confirm_patient(self, subject: Subject) -> str:
         """Literal reference of the one patient who has the identifier and the birth date.
 

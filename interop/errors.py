@@ -3,6 +3,7 @@
 InteropError
 ├── Transient                 try again later; the job keeps its place
 │   ├── LedgerUnavailable     the database cannot commit now
+│   │   └── RowRefused        it will not take this row as it is
 │   ├── PeerUnavailable       an EHR or PACS did not answer, or asked for patience
 │   └── OutcomeUnknown        a write was sent and no answer came: look before sending again
 └── Permanent                 park the job and show it
@@ -31,6 +32,10 @@ class Transient(InteropError):
 
 class LedgerUnavailable(Transient):
     """The database cannot commit now; nothing was acknowledged."""
+
+
+class RowRefused(LedgerUnavailable):
+    """The database refused a row of a batch (a data or integrity error)."""
 
 
 class PeerUnavailable(Transient):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, cast
 
 import structlog
@@ -23,7 +22,7 @@ from interop.ledger import entries as record_rows
 from interop.ledger import jobs, results
 from interop.ledger.engine import writing
 from interop.ledger.jobs import Claim
-from mappings.outbound.result import Correction, Input, Model, Outcome, Result, ResultStatus
+from mappings.outbound.result import Correction, Input, Outcome, Result, ResultStatus
 from mappings.record import Code, Identifier, PatientRecord, When, when_from_json
 from workers.parts import Parts
 
@@ -166,7 +165,7 @@ class Deliver:
             contributions=dict(prediction.contributions_logit),
             missing=tuple(f"{m.input}: {m.reason}; {m.handling}" for m in prediction.missing),
             warnings=prediction.ood_reasons,
-            model=_model(pack, site.organization),
+            model=self._parts.model(pack),
             study_instance_uids=tuple(sorted({i.study_instance_uid for i in prediction.instances})),
             namespace=site.namespace,
             organization=site.organization,
@@ -191,21 +190,6 @@ def _outcomes(prediction: Prediction) -> tuple[Outcome, ...]:
             end=day,
         )
         for number, o in enumerate(prediction.outcomes)
-    )
-
-
-def _model(pack: Pack, organization: str) -> Model:
-    m = pack.manifest
-    return Model(
-        id=m.id,
-        name=m.title,
-        version=m.version,
-        digest=pack.digest,
-        manufacturer=organization,
-        intended_use=m.intended_use,
-        study=m.study,
-        synthetic=m.training_data.kind == "synthetic",
-        service_version=version("oncord"),
     )
 
 

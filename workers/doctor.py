@@ -41,9 +41,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("configuration", False, str(error))
         return
     yield Finding("configuration", True, f"site {parts.site.name}, data in {settings.data_dir}")
-    yield from _packs(parts)
-    yield _ehr(parts)
-    yield from _work(parts)
+    try:
+        yield from _packs(parts)
+        yield _ehr(parts)
+        yield from _work(parts)
+    finally:
+        parts.close()
 
 
 def _database(settings: Settings) -> Finding:

@@ -60,6 +60,7 @@ class Ingest:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._own_devices = parts.own_devices
         self._evidence = Evidence(parts)
         self._studies = Studies(parts, self._evidence)
 
@@ -125,7 +126,7 @@ class Ingest:
             resource = part.resource
             if resource is None:
                 made.findings.append(Finding(f"Bundle {part.method}", "request without resource"))
-            elif is_own(resource, self._parts.site.own_systems):
+            elif is_own(resource, self._parts.site.own_systems, self._own_devices):
                 made.echoes.append(f"{resource['resourceType']}/{resource.get('id', '')}")
             else:
                 self._map_resource(resource, subjects, source, made)

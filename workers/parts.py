@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from interop.blobs import BlobStore
 from interop.ehr import Endpoint, FhirEhr
 from interop.ledger.engine import WRITERS, Ids, open_ledger
 from interop.migrations import upgrade
+from mappings.outbound.result import Model, device_id
 from workers.settings import BadSettings, Settings
 from workers.site_file import EhrTarget, SiteFile, read
 
@@ -53,6 +55,32 @@ class Parts:
     def pack(self, name: str) -> Pack | None:
         """A pack that the site runs, or None."""
         return next((p for p in self.packs if p.manifest.id == name), None)
+
+    def model(self, pack: Pack) -> Model:
+        """A pack as the Device that our results name."""
+        m = pack.manifest
+        return Model(
+            id=m.id,
+            name=m.title,
+            version=m.version,
+            digest=pack.digest,
+            manufacturer=self.site.organization,
+            intended_use=m.intended_use,
+            study=m.study,
+            synthetic=m.training_data.kind == "synthetic",
+            service_version=version("oncord"),
+        )
+
+    @property
+    def own_devices(self) -> frozenset[str]:
+        """Literal references of our models, for recognising what they wrote (site rule 1)."""
+        return frozenset(f"Device/{device_id(self.model(pack))}" for pack in self.discovery.packs)
+
+    def close(self) -> None:
+        """Give database and network connections back."""
+        self.engine.dispose()
+        if self.carrier is not None:
+            self.carrier.close()
 
     def id(self) -> int:
         """A fresh ledger id."""

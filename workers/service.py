@@ -183,7 +183,7 @@ class Service:
         await asyncio.to_thread(self._commit.stop)
         await asyncio.to_thread(self.doorbell.stop)
         REGISTRY.unregister(self._gauges)
-        self._parts.engine.dispose()
+        self._parts.close()
         log.info("service.stopped", pid=os.getpid())
 
     async def run(self, started: Callable[[Ports], None] | None = None) -> None:

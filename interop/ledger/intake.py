@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.pool import PoolProxiedConnection
 
-from interop.errors import LedgerUnavailable
+from interop.errors import LedgerUnavailable, RowRefused
 from interop.ledger.engine import BulkInsert, Ids
 from interop.ledger.images import INSTANCE_COLUMNS, NewInstance
 from interop.tables import Inbound, InstanceRow, Job
@@ -112,6 +112,7 @@ class Intake:
         """Write a batch and its jobs in one durable transaction, in the order given.
 
         Raises:
+            RowRefused: The database will not take a row of it; nothing was committed.
             LedgerUnavailable: Nothing of the batch was committed, or nobody knows.
         """
         try:
@@ -125,7 +126,13 @@ class Intake:
             cursor.close()
         except self._engine.dialect.loaded_dbapi.Error as error:
             self.close()
-            raise LedgerUnavailable(f"{type(error).__name__} while committing") from error
+            dbapi = self._engine.dialect.loaded_dbapi
+            refused = isinstance(error, (dbapi.DataError, dbapi.IntegrityError))
+            kind = RowRefused if refused else LedgerUnavailable
+            raise kind(f"{type(error).__name__} while committing") from error
+        except Exception as error:  # noqa: BLE001  the reply path: a sender must never wait in vain
+            self.close()
+            raise RowRefused(f"{type(error).__name__} while committing") from error
         else:
             return stored
 
@@ -419,17 +426,23 @@ class GroupCommit:
             self._commit(batch)
 
     def _commit(self, batch: list[tuple[Received, Answer]]) -> None:
-        fates: Sequence[Stored | LedgerUnavailable]
-        try:
-            fates = self._intake.commit([item for item, _ in batch])
-        except LedgerUnavailable as error:
-            fates = [error] * len(batch)
-        else:
-            fresh = sum(1 for fate in fates if fate.seen != "duplicate")
-            if fresh:
-                self._after_commit(fresh)
+        fates = self._fates([item for item, _ in batch])
+        fresh = sum(1 for f in fates if isinstance(f, Stored) and f.seen != "duplicate")
+        if fresh:
+            self._after_commit(fresh)
         for (_, answer), fate in zip(batch, fates, strict=True):
             answer(fate)
+
+    def _fates(self, batch: list[Received]) -> Sequence[Stored | LedgerUnavailable]:
+        try:
+            return self._intake.commit(batch)
+        except RowRefused as error:
+            if len(batch) == 1:
+                return [error]
+            # One row the database will not take must not be answered for by its neighbours.
+            return [fate for item in batch for fate in self._fates([item])]
+        except LedgerUnavailable as error:
+            return [error] * len(batch)
 
 
 def _tell(

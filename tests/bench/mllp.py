@@ -61,7 +61,7 @@ def run(console: Console, *, rounds: int, seconds: float) -> Measured:
 
 def _postgresql(stack: ExitStack) -> str:
     with machine.on(machine.SERVER):
-        return stack.enter_context(servers.postgresql())
+        return stack.enter_context(servers.postgresql()).url
 
 
 def _turns(

@@ -167,6 +167,24 @@ def test_a_commit_that_fails_acknowledges_nobody(ledger: Engine, ids: Ids):
     assert ("new", [1]) == (fates[1].seen, rings)
 
 
+def test_a_row_that_is_refused_is_not_answered_for_by_its_neighbours(ledger: Engine, ids: Ids):
+    """One message the database will not take gets its own bad answer; the others are kept."""
+    commit = GroupCommit(ledger, ids, lambda _new: None)
+    fates: dict[int, Any] = {}
+    items = {n: received(n) for n in range(5)} | {2: received(2, lane=None)}
+
+    def send() -> None:
+        for number, item in items.items():
+            commit.submit(item, lambda fate, n=number: fates.update({n: fate}))
+
+    commit.start()
+    commit.loop.call_soon_threadsafe(send)
+    commit.stop()
+    assert [False, False, True, False, False] == [
+        isinstance(fates[n], LedgerUnavailable) for n in range(5)
+    ]
+
+
 def test_stopping_commits_what_was_taken(ledger: Engine, ids: Ids):
     """A shutdown answers whom it had taken messages from."""
     fates: list[Any] = []
