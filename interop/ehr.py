@@ -20,6 +20,7 @@ from interop.errors import (
     OutcomeUnknown,
     PatientNotConfirmed,
     PeerUnavailable,
+    ReadBackDiffers,
     Refused,
 )
 from mappings.outbound.bundle import role_of, transaction
@@ -118,19 +119,12 @@ class FhirEhr:
         Raises:
             PatientNotConfirmed: Not exactly one patient, or another birth date.
             ChangedByOthers: What we would overwrite is no longer ours.
+            ReadBackDiffers: Written, and the EHR changed or dropped what matters.
             Refused: The EHR will never take it.
             PeerUnavailable: Try later.
             OutcomeUnknown: Sent, and no answer: look before sending again.
         """
-        patient = self.confirm_patient(subject)
-        strategy = self._strategy_of_server()
-        bundle = transaction(
-            result,
-            patient,
-            strategy=strategy,
-            versions={role: w.version for role, w in previous.items()},
-            ids={role: w.reference.rpartition("/")[2] for role, w in previous.items()},
-        )
+        bundle = self._bundle(result, subject, previous)
         if uncertain:
             found = self._find_written(result, bundle)
             if found is not None:
@@ -143,6 +137,27 @@ class FhirEhr:
             raise OutcomeUnknown(
                 "written, and the read-back failed", error.retry_after_s
             ) from error
+
+    def look(
+        self, result: Result, subject: Subject, *, previous: Mapping[str, Written]
+    ) -> Receipt | None:
+        """Whether an unanswered attempt wrote a result; nothing is sent.
+
+        Raises:
+            PatientNotConfirmed, Refused, PeerUnavailable, ReadBackDiffers: As `deliver`.
+        """
+        return self._find_written(result, self._bundle(result, subject, previous))
+
+    def _bundle(
+        self, result: Result, subject: Subject, previous: Mapping[str, Written]
+    ) -> dict[str, Any]:
+        return transaction(
+            result,
+            self.confirm_patient(subject),
+            strategy=self._strategy_of_server(),
+            versions={role: w.version for role, w in previous.items()},
+            ids={role: w.reference.rpartition("/")[2] for role, w in previous.items()},
+        )
 
     def close(self) -> None:
         """Close the connections to the EHR."""
@@ -219,15 +234,16 @@ class FhirEhr:
     def _receipt(self, bundle: Mapping[str, Any], answer: Sequence[Mapping[str, Any]]) -> Receipt:
         """Read every resource back and compare what EHRs tend to drop."""
         written: dict[str, Written] = {}
+        differs = ""
         for sent, got in zip(bundle["entry"], answer, strict=True):
             reference = _reference(sent, got)
             stored = self.read(reference)
             if stored is None:
                 raise OutcomeUnknown("a resource just written cannot be read back")
-            _compare(sent["resource"], stored)
+            differs = differs or _difference(sent["resource"], stored)
             version = str(stored.get("meta", {}).get("versionId", ""))
             written[role_of(sent["resource"])] = Written(reference, version)
-        return Receipt(written)
+        return _checked(written, differs)
 
     def _find_written(self, result: Result, bundle: Mapping[str, Any]) -> Receipt | None:
         """What an unanswered attempt left in the EHR: all of it, or None.
@@ -236,6 +252,7 @@ class FhirEhr:
         """
         system = f"{result.namespace}/ai-result"
         written: dict[str, Written] = {}
+        differs = ""
         for entry in bundle["entry"]:
             resource = entry["resource"]
             role = role_of(resource)
@@ -248,10 +265,10 @@ class FhirEhr:
             if not hits:
                 return None
             hit = hits[0]
-            _compare(resource, hit)
+            differs = differs or _difference(resource, hit)
             version = str(hit.get("meta", {}).get("versionId", ""))
             written[role] = Written(f"{hit['resourceType']}/{hit['id']}", version)
-        return Receipt(written)
+        return _checked(written, differs)
 
     def _call(
         self,
@@ -342,11 +359,21 @@ def _same_date(ours: str, theirs: object) -> bool:
     return ours[:shared] == theirs[:shared]
 
 
-def _compare(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
-    """Refuse a silent change of what matters."""
-    for path in _READ_BACK.get(sent["resourceType"], ()):
+def _checked(written: Mapping[str, Written], differs: str) -> Receipt:
+    """A receipt, or the refusal to call it one; where things stand is told in both."""
+    if differs:
+        places = {role: (w.reference, w.version) for role, w in written.items()}
+        raise ReadBackDiffers(f"read-back differs at {differs}", places)
+    return Receipt(written)
+
+
+def _difference(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
+    """The first element that matters and reads otherwise, or nothing."""
+    kind = sent["resourceType"]
+    for path in _READ_BACK.get(kind, ()):
         if _at(sent, path.split(".")) != _at(stored, path.split(".")):
-            raise ChangedByOthers(f"read-back differs at {sent['resourceType']}.{path}")
+            return f"{kind}.{path}"
+    return ""
 
 
 def _at(node: Any, steps: Sequence[str]) -> Any:

@@ -11,11 +11,14 @@ InteropError
     ├── Refused               the peer will never take this (400, 403, 422)
     ├── PatientNotConfirmed   the EHR's patient is not, or not surely, the one meant
     ├── ChangedByOthers       a person or system edited what we are about to overwrite
+    │   └── ReadBackDiffers   what was just written reads otherwise: the EHR dropped or changed it
     ├── NotMultipart          a body that is not the multipart/related it says it is
     └── TooLarge              more bytes or parts than this door takes
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class InteropError(Exception):
@@ -72,6 +75,14 @@ class PatientNotConfirmed(Permanent):
 
 class ChangedByOthers(Permanent):
     """The resource in the EHR is no longer what we wrote."""
+
+
+class ReadBackDiffers(ChangedByOthers):
+    """What was written reads otherwise; `written` is where it stands all the same."""
+
+    def __init__(self, reason: str, written: Mapping[str, tuple[str, str]]) -> None:
+        super().__init__(reason)
+        self.written = dict(written)
 
 
 class NotMultipart(Permanent):

@@ -7,6 +7,7 @@ withdrawn. Source: architecture.md "Results never outlive their inputs"; writeba
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from workers.parts import Parts
 log = structlog.get_logger()
 
 _AGAIN = timedelta(milliseconds=50)
+_STUDY_OPEN = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,11 @@ class Assess:
             now = self._parts.now()
             entries = record_rows.of_person(connection, person, codes=pack.codes)
             record = PatientRecord.of(entries, as_of=now)
-            studies = [study_summary(row) for row in images.studies_of(connection, person)]
+            studies = [
+                study_summary(row)
+                for row in images.studies_of(connection, person)
+                if row.study_instance_uid == claim.refs["study"]
+            ]
             answer = eligibility.readiness(pack.manifest, record, studies, now)
             uid = answer.study_instance_uid
             rows = images.of_study(connection, uid) if uid else []
@@ -130,17 +136,18 @@ class Assess:
             # The record grew while the pack ran: what was computed is stale before it is written.
             jobs.postpone(connection, claim, until=now + _AGAIN, reason="record changed meanwhile")
             return {"assess"}
-        corrects = self._corrected(connection, claim, pack, item)
+        corrects = self._corrected(connection, claim, pack)
         if prediction is None:
-            wanted = self._withdraw(connection, corrects) if corrects else set()
-            jobs.finish(connection, claim, now=now, reason=f"not run: {item.answer.state}")
-            return wanted
-        secret = self._parts.settings.secret
-        key = prediction.instance_key(secret, person)
-        if results.by_instance_key(connection, key) is not None:
+            return self._not_run(connection, item, corrects)
+        grounds = prediction.instance_key(self._parts.settings.secret, person)
+        known = results.by_instance_key(connection, grounds)
+        stands = corrects if corrects is not None and corrects.state == "current" else known
+        if stands is not None and stands.state == "current" and _grounds(stands) == grounds:
             jobs.finish(connection, claim, now=now, reason="the same grounds, the same result")
             return set()
-        made = self._new(pack, prediction, person, key, corrects, item)
+        # Grounds that held once, were corrected and hold again make a new version all the same.
+        key = grounds if known is None else _again(grounds, corrects.id if corrects else claim.id)
+        made = self._new(pack, prediction, (grounds, key), corrects, item)
         head = results.chain_head(connection, self._parts.ids.writer)
         results.add_prediction(connection, made, head=head, now=now)
         wanted = self._hand_over(connection, made, "corrected" if corrects else "preliminary")
@@ -148,26 +155,54 @@ class Assess:
         log.info("assess.predicted", pack=made.pack, prediction=made.id, why=made.why)
         return wanted
 
-    def _corrected(
-        self, connection: Connection, claim: Claim, pack: Pack, item: Read
-    ) -> Any | None:
-        """The standing result this run replaces: one named by the job, or one of the same study."""
+    def _not_run(self, connection: Connection, item: Read, corrects: Any | None) -> set[str]:
+        """The pack cannot run on what is known now: wait, withdraw, or leave the trigger open."""
+        now, claim = self._parts.now(), item.claim
+        study = images.study(connection, claim.refs["study"] or "")
+        if study is not None and study.state != "complete":
+            jobs.postpone(connection, claim, until=now + _STUDY_OPEN, reason="study re-opened")
+            return set()
+        wanted: set[str] = set()
+        if claim.refs["why"] == "correction":
+            if corrects is not None and corrects.state == "current":
+                wanted = self._withdraw(connection, corrects)
+        else:
+            person, pack = claim.refs["person"], claim.refs["pack"]
+            results.reopen(connection, person, pack, claim.refs["event"], now=now)
+        jobs.finish(connection, claim, now=now, reason=f"not run: {item.answer.state}")
+        return wanted
+
+    def _corrected(self, connection: Connection, claim: Claim, pack: Pack) -> Any | None:
+        """The result this run replaces: the one the job names, else the one of the same study."""
         named = claim.refs.get("corrects")
-        for row in results.current(connection, claim.refs["person"], pack.manifest.id):
-            studies = {i["study_instance_uid"] for i in row.body["prediction"]["instances"]}
-            if row.id == named or item.answer.study_instance_uid in studies:
-                return row
-        return None
+        if named is not None:
+            row = results.prediction(connection, named)
+            # Two corrections in a row name the same result; the second replaces the first's.
+            newer = [r for r in self._of_study(connection, claim, pack) if r.lineage == row.lineage]
+            return newer[-1] if newer else row if row.state == "withdrawn" else None
+        return next(iter(self._of_study(connection, claim, pack)), None)
+
+    def _of_study(self, connection: Connection, claim: Claim, pack: Pack) -> list[Any]:
+        """Standing results of the job's study."""
+        return [
+            row
+            for row in results.current(connection, claim.refs["person"], pack.manifest.id)
+            if any(
+                i["study_instance_uid"] == claim.refs["study"]
+                for i in row.body["prediction"]["instances"]
+            )
+        ]
 
     def _new(
         self,
         pack: Pack,
         prediction: Prediction,
-        person: str,
-        key: str,
+        keys: tuple[str, str],
         corrects: Any | None,
         item: Read,
     ) -> NewPrediction:
+        grounds, key = keys
+        person = item.claim.refs["person"]
         refs = item.claim.refs
         why = refs["why"]
         used = {u.key: (u.digest, u.seq) for u in prediction.used}
@@ -192,6 +227,7 @@ class Assess:
             why=why,
             as_of=item.as_of,
             body={
+                "grounds": grounds,
                 "prediction": prediction.to_json(),
                 "inputs": _inputs(pack, item.case.record, prediction),
                 "changed": refs.get("changed", ""),
@@ -203,7 +239,13 @@ class Assess:
         """The inputs no longer suffice: what stands in the EHR becomes entered-in-error."""
         results.set_state(connection, corrects.id, "withdrawn")
         log.warning("assess.withdrawn", pack=corrects.pack, prediction=corrects.id)
-        return self._queue(connection, corrects, "entered-in-error", f"{corrects.instance_key}#w")
+        if self._parts.carrier is None:
+            return set()
+        name = self._parts.carrier.name
+        if not results.deliveries_of_lineage(connection, corrects.lineage, name):
+            return set()  # nothing was ever to be written, so there is nothing to take back
+        key = _again(corrects.instance_key, "withdrawn")
+        return self._queue(connection, corrects, "entered-in-error", key)
 
     def _hand_over(self, connection: Connection, made: NewPrediction, status: str) -> set[str]:
         """Write-back is off until a site switches it on, per pack (site rule 3)."""
@@ -242,6 +284,16 @@ class Assess:
         )
         jobs.add(connection, [(self._parts.id(), job)], now=now)
         return {"deliver"}
+
+
+def _grounds(row: Any) -> str:
+    """The key of what a stored prediction rests on; its own key unless the grounds held before."""
+    return str(row.body.get("grounds", row.instance_key))
+
+
+def _again(key: str, salt: object) -> str:
+    """A further key for the same grounds."""
+    return hashlib.sha256(f"{key}/{salt}".encode()).hexdigest()
 
 
 def _inputs(pack: Pack, record: PatientRecord, prediction: Prediction) -> list[Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from inference.packs import Pack
 from inference.prediction import Prediction
 from interop import metrics
 from interop.ehr import Receipt, Subject, Written
-from interop.errors import OutcomeUnknown, Permanent
+from interop.errors import PeerUnavailable, Permanent, ReadBackDiffers
 from interop.ledger import entries as record_rows
 from interop.ledger import jobs, results
 from interop.ledger.engine import writing
@@ -55,12 +55,16 @@ class Deliver:
             raise Permanent("this site has no carrier")
         with writing(self._parts.engine) as connection:
             row = results.delivery(connection, delivery_id)
-            if row.state == "CONFIRMED":
-                jobs.finish(connection, claim, now=self._parts.now(), reason="already confirmed")
+            if row.state in ("CONFIRMED", "OVERTAKEN"):
+                jobs.finish(connection, claim, now=self._parts.now(), reason="settled before")
+                return
+            previous = self._previous(connection, row)
+            overtaken = self._overtaken(connection, row, previous)
+            if overtaken and row.attempt == 0:
+                self._pass_over(connection, claim, delivery_id)
                 return
             result = self._result(connection, row)
             subject = self._subject(connection, row.person)
-            previous = self._previous(connection, row)
             results.set_delivery(
                 connection,
                 delivery_id,
@@ -68,27 +72,54 @@ class Deliver:
                 state="SENDING",
                 attempt=row.attempt + 1,
             )
-        uncertain = row.state in ("SENDING", "UNKNOWN")
+        receipt: Receipt | None
         try:
-            receipt = carrier.deliver(result, subject, previous=previous, uncertain=uncertain)
+            if overtaken:
+                receipt = carrier.look(result, subject, previous=previous)
+            else:
+                # Whatever an earlier attempt believed of its outcome: look before sending again.
+                tried = row.attempt > 0
+                receipt = carrier.deliver(result, subject, previous=previous, uncertain=tried)
         except Exception as error:
-            self._failed(delivery_id, error)
+            self._failed(row, error)
             raise
-        self._confirm(claim, delivery_id, receipt)
+        if receipt is None:
+            with writing(self._parts.engine) as connection:
+                self._pass_over(connection, claim, delivery_id)
+        else:
+            self._confirm(claim, delivery_id, receipt)
 
-    def _failed(self, delivery_id: int, error: BaseException) -> None:
-        """Keep in the outbox what is known of the outcome; the job itself is settled by `drain`."""
-        state = "PENDING"
-        if isinstance(error, OutcomeUnknown):
-            state = "UNKNOWN"
-        elif isinstance(error, Permanent):
-            state = "PARKED"
-        reason = error.reason if isinstance(error, (OutcomeUnknown, Permanent)) else ""
-        metrics.deliveries.labels("fhir", state).inc()
+    def _overtaken(self, connection: Connection, row: Any, previous: Mapping[str, Written]) -> bool:
+        """Whether this must not be written any more (site rule 4: checked before the end).
+
+        A result that was superseded or withdrawn meanwhile is not published; a withdrawal is
+        nothing where nothing was written.
+        """
+        if row.status == "entered-in-error":
+            return not previous
+        return bool(results.prediction(connection, row.prediction).state != "current")
+
+    def _pass_over(self, connection: Connection, claim: Claim, delivery_id: int) -> None:
+        now = self._parts.now()
+        results.set_delivery(connection, delivery_id, now=now, state="OVERTAKEN")
+        jobs.finish(connection, claim, now=now, reason="overtaken before it was written")
+
+    def _failed(self, row: Any, error: BaseException) -> None:
+        """Keep in the outbox what is known of the outcome; the job itself is settled by `drain`.
+
+        Only an error that came before anything was sent leaves a delivery PENDING, and only if no
+        earlier attempt was left in doubt.
+        """
+        values: dict[str, Any] = {"state": "UNKNOWN", "reason": ""}
+        if isinstance(error, Permanent):
+            values = {"state": "PARKED", "reason": error.reason}
+        elif isinstance(error, PeerUnavailable) and row.state not in ("SENDING", "UNKNOWN"):
+            values["state"] = "PENDING"
+        if isinstance(error, ReadBackDiffers):
+            values["resources"] = {role: list(place) for role, place in error.written.items()}
+        metrics.deliveries.labels("fhir", values["state"]).inc()
         with writing(self._parts.engine) as connection:
-            results.set_delivery(
-                connection, delivery_id, now=self._parts.now(), state=state, reason=reason
-            )
+            results.set_delivery(connection, row.id, now=self._parts.now(), **values)
 
     def _confirm(self, claim: Claim, delivery_id: int, receipt: Receipt) -> None:
         now = self._parts.now()
@@ -112,7 +143,7 @@ class Deliver:
         """What earlier versions of the lineage wrote: ids are kept, versions matched."""
         written: dict[str, Written] = {}
         for other in results.deliveries_of_lineage(connection, row.lineage, row.carrier):
-            if other.id < row.id and other.state == "CONFIRMED":
+            if other.id != row.id:
                 written |= {role: Written(*pair) for role, pair in (other.resources or {}).items()}
         # A Device and a Provenance are written once each and never amended.
         return {r: w for r, w in written.items() if r != "device" and "provenance" not in r}

@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Engine
 from structlog.contextvars import bound_contextvars
 
-from interop.errors import InteropError, LostLease, Permanent, Transient
+from interop.errors import InteropError, LedgerUnavailable, LostLease, Permanent, Transient
 from interop.ledger import jobs
 from interop.ledger.engine import writing
 from interop.ledger.jobs import Claim
@@ -108,12 +108,20 @@ def _work(
                 settle(engine, claims[0], error, now())
                 return set()
         wanted: set[str] = set()
-        for claim in claims:
+        for claim in _left(engine, claims):
             try:
                 wanted |= stage.work([claim])
             except Exception as error:  # noqa: BLE001  task boundary
                 settle(engine, claim, error, now())
         return wanted
+
+
+def _left(engine: Engine, claims: Sequence[Claim]) -> Sequence[Claim]:
+    """What a batch that failed half way did not finish; a sweep rings for what it did."""
+    try:
+        return jobs.still_leased(engine, claims)
+    except LedgerUnavailable:
+        return claims  # each will say so for itself
 
 
 def settle(engine: Engine, claim: Claim, error: BaseException, now: datetime) -> None:

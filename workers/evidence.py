@@ -77,13 +77,18 @@ class Evidence:
         fresh: Sequence[Entry],
         *,
         message: int,
+        corrects: bool = True,
         foreseen: Mapping[str, tuple[Readiness, dict[str, Any]]] | None = None,
     ) -> set[str]:
-        """After entries were appended: follow-on jobs; the stages that now have work."""
+        """After entries were appended: follow-on jobs; the stages that now have work.
+
+        `corrects` is False for a backfill, which may neither trigger nor amend (site rule 3).
+        """
         wanted: set[str] = set()
         # A study is an event when it is complete (`study_complete`), not when it is announced.
         live = [e for e in fresh if e.source.origin == "live" and e.kind != "imaging_study"]
-        wanted |= self._overtaken(connection, person, fresh, message)
+        if corrects:
+            wanted |= self._overtaken(connection, person, fresh, message)
         for pack in self._parts.packs:
             fired = eligibility.fired(pack.manifest, live) if live else None
             if fired is not None or _concerns(pack, fresh):
@@ -125,7 +130,8 @@ class Evidence:
             if self._too_soon(connection, person, pack):
                 log.info("evidence.minimum_interval", pack=pack.manifest.id)
             else:
-                self._start(connection, person, pack, why="trigger", event=opened)
+                study = answer.study_instance_uid
+                self._start(connection, person, pack, why="trigger", event=opened, study=study)
                 wanted = {"assess"}
             opened = opened_at = None
         results.put_readiness(
@@ -163,31 +169,43 @@ class Evidence:
     def _overtaken(
         self, connection: Connection, person: str, fresh: Sequence[Entry], message: int
     ) -> set[str]:
-        """Re-run every standing result that used a fact of which another version now holds."""
+        """Re-run every result that used a fact of which another value now holds."""
         if not results.stands(connection, person):
             return set()
         keys = {e.key for e in fresh} | {e.twin for e in fresh if e.twin}
         versions = record_rows.versions(connection, person, keys)
-        cluster = {e.key for e in versions}
-        used = results.using(connection, person, cluster)
-        if not used:
-            return set()
-        held = PatientRecord.of(versions, as_of=self._parts.now())
-        digests = {value_digest(e) for e in held.entries}
-        overtaken = {row.id: row for row in used if row.digest not in digests}
+        used = results.using(connection, person, {e.key for e in versions})
+        overtaken = {row.id: row for row in used if self._differs(row, versions)}
         for row in overtaken.values():
             pack = self._parts.pack(row.pack)
             if pack is not None:
+                instances = row.body["prediction"]["instances"]
                 self._start(
                     connection,
                     person,
                     pack,
                     why="correction",
                     event=f"message/{message}",
-                    corrects=row.id,
-                    changed=row.key,
+                    study=next((i["study_instance_uid"] for i in instances), None),
+                    more={"corrects": row.id, "changed": row.key},
                 )
         return {"assess"} if overtaken else set()
+
+    def _differs(self, row: Any, versions: Sequence[Entry]) -> bool:
+        """Whether a used fact now has another value, or none (writeback.md 3).
+
+        Another status of the same value is a new basis, no correction. A withdrawn result is tried
+        again whenever something it used is told anew.
+        """
+        if row.state == "withdrawn":
+            return True
+        twins = {e.twin for e in versions if e.key == row.key and e.twin}
+        fact = [e for e in versions if e.key == row.key or (e.twin and e.twin in twins)]
+        held = PatientRecord.of(fact, as_of=self._parts.now()).entries
+        before = next((e for e in versions if e.seq == row.entry), None)
+        if before is None:
+            return row.digest not in {value_digest(e) for e in held}
+        return _value(before) not in {_value(e) for e in held}
 
     def _start(
         self,
@@ -197,13 +215,19 @@ class Evidence:
         *,
         why: str,
         event: str,
-        corrects: int | None = None,
-        changed: str = "",
+        study: str | None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
-        refs: dict[str, Any] = {"person": person, "pack": pack.manifest.id, "why": why}
-        if corrects is not None:
-            refs |= {"corrects": corrects, "changed": changed}
-        key = f"assess/{person}/{pack.manifest.id}/{why}/{corrects or ''}/{event}"
+        """Queue an assessment of one study: the one whose event or result this is."""
+        refs = {
+            "person": person,
+            "pack": pack.manifest.id,
+            "why": why,
+            "event": event,
+            "study": study,
+            **(more or {}),
+        }
+        key = f"assess/{person}/{pack.manifest.id}/{why}/{refs.get('corrects', '')}/{event}"
         job = NewJob(stage="assess", lane=person, key=key, refs=refs)
         jobs.add(connection, [(self._parts.id(), job)], now=self._parts.now())
 
@@ -219,6 +243,11 @@ def _concerns(pack: Pack, fresh: Sequence[Entry]) -> bool:
     """Whether the pack reads any of these entries' codes, or what is no observation (rule 22)."""
     codes = {c.code for e in fresh for c in ((e.code, *e.alternates) if e.code else ())}
     return bool(codes & pack.codes) or any(e.kind != "observation" for e in fresh)
+
+
+def _value(entry: Entry) -> str:
+    """Digest of what an entry says, whatever its status."""
+    return value_digest(replace(entry, status="final"))
 
 
 def study_summary(row: Any) -> StudySummary:

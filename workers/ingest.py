@@ -37,6 +37,9 @@ from workers.studies import Studies
 
 log = structlog.get_logger()
 
+# Messages to a transaction: SQLite's write lock is held against the doors for as long as it takes.
+_A_TRANSACTION = 8
+
 Fate = Literal["applied", "unmapped", "echo", "parked", "quarantined"]
 
 
@@ -56,7 +59,7 @@ class Ingest:
     """The stage `ingest`."""
 
     name = "ingest"
-    batch = 8  # one transaction holds SQLite's write lock against the doors for as long as this
+    batch = 64
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -76,12 +79,13 @@ class Ingest:
                     plain.append((claim, messages.get(connection, claim.refs["inbound"])))
         texts = [(claim, row) for claim, row in plain if row is not None and row.door != "stow"]
         mapped = [(claim, row, self._map(claim, row)) for claim, row in texts]
-        if mapped:
+        for start in range(0, len(mapped), _A_TRANSACTION):
+            some = mapped[start : start + _A_TRANSACTION]
             with reading(self._parts.engine) as connection:
-                for _, _, made in mapped:
+                for _, _, made in some:
                     made.foreseen = self._evidence.foresee(connection, made.conversions)
             with writing(self._parts.engine) as connection:
-                for claim, row, made in mapped:
+                for claim, row, made in some:
                     wanted |= self._apply(connection, claim, row, made)
         for claim, row in plain:
             if row is None:
@@ -177,7 +181,12 @@ class Ingest:
             for who, fresh in by_person.items():
                 epoch = record_rows.raise_epoch(connection, who)
                 wanted |= self._evidence.changed(
-                    connection, who, fresh, message=row.id, foreseen=_still(made, who, epoch)
+                    connection,
+                    who,
+                    fresh,
+                    message=row.id,
+                    corrects=row.origin != "history",
+                    foreseen=_still(made, who, epoch),
                 )
                 wanted |= self._studies.announced(connection, fresh)
         state = "ignored" if made.fate in ("unmapped", "echo") else made.fate

@@ -130,7 +130,7 @@ class Intake:
             refused = isinstance(error, (dbapi.DataError, dbapi.IntegrityError))
             kind = RowRefused if refused else LedgerUnavailable
             raise kind(f"{type(error).__name__} while committing") from error
-        except Exception as error:  # noqa: BLE001  the reply path: a sender must never wait in vain
+        except Exception as error:  # the reply path: a sender must never wait in vain
             self.close()
             raise RowRefused(f"{type(error).__name__} while committing") from error
         else:

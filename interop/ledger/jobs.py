@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, and_, func, insert, literal_column, or_, select, update
 from sqlalchemy.sql.expression import Select
 
 from interop.errors import LostLease
@@ -48,6 +48,12 @@ class NewJob:
     not_before: datetime | None = None
 
 
+# Written into the statement, not bound: SQLite uses a partial index only for words it can read, and
+# without it a claim reads every job there ever was.
+_READY, _LEASED = literal_column("'ready'"), literal_column("'leased'")
+_OPEN = (_READY, _LEASED)
+
+
 def _claimable(stage: str, now: datetime, limit: int, dialect: str) -> Select[Any]:
     """Heads of lanes whose time has come: ready, or leased by somebody who went silent."""
     earlier = _job.alias("earlier")
@@ -57,7 +63,7 @@ def _claimable(stage: str, now: datetime, limit: int, dialect: str) -> Select[An
             earlier.c.stage == _c.stage,
             earlier.c.lane == _c.lane,
             earlier.c.id < _c.id,
-            earlier.c.state.in_(("ready", "leased")),
+            earlier.c.state.in_(_OPEN),
         )
         .exists()
     )
@@ -65,9 +71,10 @@ def _claimable(stage: str, now: datetime, limit: int, dialect: str) -> Select[An
         select(_c.id)
         .where(
             _c.stage == stage,
+            _c.state.in_(_OPEN),
             or_(
-                and_(_c.state == "ready", _c.not_before <= now),
-                and_(_c.state == "leased", _c.lease_until < now),
+                and_(_c.state == _READY, _c.not_before <= now),
+                and_(_c.state == _LEASED, _c.lease_until < now),
             ),
             is_head,
         )
@@ -96,7 +103,7 @@ def claim(
         if not ids:
             return []
         expired = connection.execute(
-            select(_c.id).where(_c.id.in_(ids), _c.state == "leased").limit(1)
+            select(_c.id).where(_c.id.in_(ids), _c.state == _LEASED).limit(1)
         ).scalar()
         if expired is not None:
             ids = [expired]
@@ -104,7 +111,7 @@ def claim(
             update(_job)
             .where(
                 _c.id.in_(ids),
-                or_(_c.state == "ready", and_(_c.state == "leased", _c.lease_until < now)),
+                or_(_c.state == _READY, and_(_c.state == _LEASED, _c.lease_until < now)),
             )
             .values(
                 state="leased",
@@ -122,7 +129,7 @@ def _quarantine_repeaters(connection: Connection, stage: str, now: datetime) -> 
         update(_job)
         .where(
             _c.stage == stage,
-            _c.state == "leased",
+            _c.state == _LEASED,
             _c.lease_until < now,
             _c.attempts >= MOST_ATTEMPTS,
         )
@@ -136,9 +143,19 @@ def renew(engine: Engine, claims: Sequence[Claim], *, now: datetime) -> None:
         for held in claims:
             connection.execute(
                 update(_job)
-                .where(_c.id == held.id, _c.fence == held.fence, _c.state == "leased")
+                .where(_c.id == held.id, _c.fence == held.fence, _c.state == _LEASED)
                 .values(lease_until=now + LEASE)
             )
+
+
+def still_leased(engine: Engine, claims: Sequence[Claim]) -> list[Claim]:
+    """Those of a batch that are not finished and not lost: what is left when it failed half way."""
+    query = select(_c.id, _c.fence).where(
+        _c.id.in_([claim.id for claim in claims]), _c.state == _LEASED
+    )
+    with reading(engine) as connection:
+        left = {tuple(row) for row in connection.execute(query)}
+    return [claim for claim in claims if (claim.id, claim.fence) in left]
 
 
 def finish(connection: Connection, held: Claim, *, now: datetime, reason: str = "") -> None:
@@ -171,7 +188,7 @@ def postpone(connection: Connection, held: Claim, *, until: datetime, reason: st
 def _close(connection: Connection, held: Claim, **values: Any) -> None:
     changed = connection.execute(
         update(_job)
-        .where(_c.id == held.id, _c.fence == held.fence, _c.state == "leased")
+        .where(_c.id == held.id, _c.fence == held.fence, _c.state == _LEASED)
         .values(lease_until=None, **values)
     ).rowcount
     if changed != 1:
@@ -206,7 +223,7 @@ def bring_forward(connection: Connection, key: str, *, now: datetime) -> bool:
     """Let a waiting job start at once (evidence came before silence did); whether it waited."""
     changed = connection.execute(
         update(_job)
-        .where(_c.key == key, _c.state == "ready", _c.not_before > now)
+        .where(_c.key == key, _c.state == _READY, _c.not_before > now)
         .values(not_before=now)
     ).rowcount
     return bool(changed)
@@ -216,7 +233,7 @@ def delay(connection: Connection, key: str, *, until: datetime) -> bool:
     """Let a waiting job wait longer; whether it was still waiting."""
     changed = connection.execute(
         update(_job)
-        .where(_c.key == key, _c.state == "ready", _c.not_before < until)
+        .where(_c.key == key, _c.state == _READY, _c.not_before < until)
         .values(not_before=until)
     ).rowcount
     return bool(changed)
@@ -228,8 +245,8 @@ def overdue(engine: Engine, *, now: datetime) -> dict[str, int]:
         select(_c.stage, func.count())
         .where(
             or_(
-                and_(_c.state == "ready", _c.not_before <= now),
-                and_(_c.state == "leased", _c.lease_until < now),
+                and_(_c.state == _READY, _c.not_before <= now),
+                and_(_c.state == _LEASED, _c.lease_until < now),
             )
         )
         .group_by(_c.stage)
@@ -270,7 +287,7 @@ def insert_one(connection: Connection, job_id: int, job: NewJob, *, now: datetim
 
 def rekey(connection: Connection, old: str, person: str) -> None:
     """Move the open jobs of one person to another's lane."""
-    held = (_c.lane == old) & _c.state.in_(("ready", "leased"))
+    held = (_c.lane == old) & _c.state.in_(_OPEN)
     for job_id, refs in connection.execute(select(_c.id, _c.refs).where(held)).all():
         moved = {k: person if v == old else v for k, v in (refs or {}).items()}
         connection.execute(update(_job).where(_c.id == job_id).values(lane=person, refs=moved))

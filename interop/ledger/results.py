@@ -65,6 +65,16 @@ def put_readiness(
     )
 
 
+def reopen(connection: Connection, person: str, pack: str, trigger: str, *, now: datetime) -> None:
+    """Put a trigger back that opened an assessment which could not run after all."""
+    c = _readiness.c
+    connection.execute(
+        update(_readiness)
+        .where(c.person == person, c.pack == pack, c.trigger.is_(None))
+        .values(trigger=trigger, triggered_at=now)
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPrediction:
     """A locked prediction and the digests of what it used (key → value digest, entry id)."""
@@ -171,22 +181,26 @@ def current(connection: Connection, person: str, pack: str | None = None) -> lis
     return list(connection.execute(query))
 
 
+# A withdrawn result without a successor waits to be said again when its inputs return.
+_OPEN_TO_CORRECTION = ("current", "withdrawn")
+
+
 def stands(connection: Connection, person: str) -> bool:
-    """Whether any prediction stands for a person."""
+    """Whether a person has any prediction that a correction may concern."""
     c = _prediction.c
-    query = select(c.id).where(c.person == person, c.state == "current").limit(1)
+    query = select(c.id).where(c.person == person, c.state.in_(_OPEN_TO_CORRECTION)).limit(1)
     return connection.execute(query).first() is not None
 
 
 def using(connection: Connection, person: str, keys: Collection[str]) -> list[Any]:
-    """Standing predictions that used any of these inputs, with key, digest and entry id used."""
+    """Predictions open to correction that used any of these inputs, with what they used."""
     if not keys:
         return []
     p, u = _prediction.c, _used.c
     query = (
-        select(p.id, p.pack, p.lineage, p.instance_key, u.key, u.digest, u.entry)
+        select(p.id, p.pack, p.state, p.body, u.key, u.digest, u.entry)
         .join(_used, u.prediction == p.id)
-        .where(u.person == person, u.key.in_(tuple(keys)), p.state == "current")
+        .where(u.person == person, u.key.in_(tuple(keys)), p.state.in_(_OPEN_TO_CORRECTION))
         .order_by(p.id)
     )
     return list(connection.execute(query))

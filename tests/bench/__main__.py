@@ -12,8 +12,8 @@ from rich.console import Console
 
 sys.path.append(str(Path(__file__).parents[1]))  # the tests' peers
 
-from tests.bench import machine  # noqa: E402  needs the path above
-from tests.bench.table import write  # noqa: E402
+from tests.bench import machine
+from tests.bench.table import write
 
 NAMES = ("mapping", "mllp", "stow", "line")
 
@@ -30,7 +30,7 @@ def main() -> int:
     )
     given = asked.parse_args()
     if unknown := set(given.names) - set(NAMES):
-        asked.error(f"no bench is called {sorted(unknown)[0]}")
+        asked.error(f"no bench is called {min(unknown)}")
     console = Console()
     facts = machine.describe()
     console.print(", ".join(f"{name} {value}" for name, value in facts), highlight=False)

@@ -69,7 +69,7 @@ class _Sender(asyncio.Protocol):
             self._run.load.wrong += 1
         self._next()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         if not self.done.done():
             self.done.set_result(None)
 

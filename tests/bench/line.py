@@ -174,11 +174,15 @@ def _measured(taken: dict[str, list[tuple[float, float]]]) -> Measured:
         rows=rows,
         verdicts=verdicts,
         notes=(
-            f"{PATIENTS} new patients for each last input, in turns, one at a time, the line at rest "
-            "before each; 96-slice CT of four phases; nothing of a patient is cached, the processes "
-            "are those of one start (the first patient is counted).",
-            "Service on core 0, two workers at niceness 5 on either core, the sandbox EHR in the "
-            "bench's own process on loopback. Confirmed: read back by our delivery and committed as "
-            "CONFIRMED. Written: the EHR had the report.",
+            (
+                f"{PATIENTS} new patients for each last input, in turns, one at a time, the line at rest "
+                "before each; 96-slice CT of four phases; nothing of a patient is cached, the processes "
+                "are those of one start (the first patient is counted)."
+            ),
+            (
+                "Service on core 0, two workers at niceness 5 on either core, the sandbox EHR in the "
+                "bench's own process on loopback. Confirmed: read back by our delivery and committed as "
+                "CONFIRMED. Written: the EHR had the report."
+            ),
         ),
     )

@@ -40,7 +40,9 @@ def _postgresql() -> str:
     programs = found.postgresql_bin()
     if programs is None:
         return "not here"
-    told = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True)
+    told = subprocess.run(
+        [programs / "postgres", "--version"], capture_output=True, text=True, check=True
+    )
     return told.stdout.split()[2]
 
 

@@ -65,9 +65,11 @@ def run(_console: Console, *, rounds: int, seconds: float) -> Measured:
         rows=rows,
         verdicts=verdicts,
         notes=(
-            f"Medians of {max(rounds, 5)} rounds, readers in turns, one process, one thread, no "
-            "message twice in a round; ours gives 30 observations with Decimal, UCUM unit, LOINC "
-            "and field path.",
+            (
+                f"Medians of {max(rounds, 5)} rounds, readers in turns, one process, one thread, no "
+                "message twice in a round; ours gives 30 observations with Decimal, UCUM unit, LOINC "
+                "and field path."
+            ),
             "hl7apy with find_groups=False, its faster way and the one that loses no Z segment.",
         ),
     )

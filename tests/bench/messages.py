@@ -82,14 +82,20 @@ def feed(series: str) -> Feed:
 
 def _body(rng: random.Random, number: int) -> bytes:
     segments = [
-        f"PID|1||SYN-{number:08d}^^^DEMOHOSP^MR~{number:011d}^^^DEMOHOSP2^PI||SYNTHETIC^PATIENT^"
-        f"{number}||19{rng.randrange(40, 99)}0{rng.randrange(1, 9)}12|{rng.choice('MF')}|||"
-        "1 EXAMPLE RD^^EXAMPLE CITY^^000000^CHN^H",
-        "PV1|1|I|HEP^301^A^DEMOHOSP^^N||||1234^DOCTOR^DEMO^^^DR|||MED||||7|||1234^DOCTOR^DEMO|IN|"
-        f"V{number:08d}^^^DEMOHOSP^VN",
+        (
+            f"PID|1||SYN-{number:08d}^^^DEMOHOSP^MR~{number:011d}^^^DEMOHOSP2^PI||SYNTHETIC^PATIENT^"
+            f"{number}||19{rng.randrange(40, 99)}0{rng.randrange(1, 9)}12|{rng.choice('MF')}|||"
+            "1 EXAMPLE RD^^EXAMPLE CITY^^000000^CHN^H"
+        ),
+        (
+            "PV1|1|I|HEP^301^A^DEMOHOSP^^N||||1234^DOCTOR^DEMO^^^DR|||MED||||7|||1234^DOCTOR^DEMO|IN|"
+            f"V{number:08d}^^^DEMOHOSP^VN"
+        ),
         "ORC|RE|P@FILLER@|@FILLER@^LIS||CM||||20261120093000+0800|||1234^DOCTOR^DEMO^^^DR",
-        "OBR|1|P@FILLER@|@FILLER@^LIS|24323-8^Comprehensive panel^LN^CP^Panel^L|||"
-        "20261120093000+0800|||||||||1234^DOCTOR^DEMO||||||20261120101000+0800||CH|F",
+        (
+            "OBR|1|P@FILLER@|@FILLER@^LIS|24323-8^Comprehensive panel^LN^CP^Panel^L|||"
+            "20261120093000+0800|||||||||1234^DOCTOR^DEMO||||||20261120101000+0800||CH|F"
+        ),
     ]
     for line, (loinc, name, unit, low, high, usual) in enumerate(_TESTS, 1):
         value = f"{rng.uniform(low, high):.2f}"

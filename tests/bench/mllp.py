@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,14 +158,22 @@ def _measured(
             ),
         ),
         notes=(
-            f"Medians of {rounds} rounds of {seconds:g} s; servers take turns in each round, and "
-            "ratios are medians of the rounds' ratios.",
-            "Every server process (for us: `oncord serve`, and PostgreSQL) is pinned to core 0, "
-            "the one client to core 1; our two workers run on either core at niceness 5.",
-            "One message in flight per connection; MSA-1 and MSA-2 of every answer are checked, and "
-            "after each of our runs the stored messages are counted: as many as were acknowledged.",
-            f"Meanwhile our workers mapped and applied (SQLite and PostgreSQL in turn): "
-            f"{', '.join(drained)}.",
+            (
+                f"Medians of {rounds} rounds of {seconds:g} s; servers take turns in each round, and "
+                "ratios are medians of the rounds' ratios."
+            ),
+            (
+                "Every server process (for us: `oncord serve`, and PostgreSQL) is pinned to core 0, "
+                "the one client to core 1; our two workers run on either core at niceness 5."
+            ),
+            (
+                "One message in flight per connection; MSA-1 and MSA-2 of every answer are checked, and "
+                "after each of our runs the stored messages are counted: as many as were acknowledged."
+            ),
+            (
+                f"Meanwhile our workers mapped and applied (SQLite and PostgreSQL in turn): "
+                f"{', '.join(drained)}."
+            ),
         ),
     )
 

@@ -173,11 +173,17 @@ def _measured(taken: dict[str, list[_Sent]], rounds: int) -> Measured:
         rows=rows,
         verdicts=verdicts,
         notes=(
-            f"Medians of {rounds} rounds after one that warms; servers take turns; each study has "
-            "fresh UIDs and the same pixels.",
-            "Server on core 0 (our workers on either), curl on core 1 with one pre-encoded body "
-            "from a file; Orthanc with its DICOMweb plugin and its defaults otherwise.",
-            "Peak: VmHWM of the server process, reset before each study. Ours is on disk (every "
-            "instance and the ledger row synced) before it is answered; instances are counted.",
+            (
+                f"Medians of {rounds} rounds after one that warms; servers take turns; each study has "
+                "fresh UIDs and the same pixels."
+            ),
+            (
+                "Server on core 0 (our workers on either), curl on core 1 with one pre-encoded body "
+                "from a file; Orthanc with its DICOMweb plugin and its defaults otherwise."
+            ),
+            (
+                "Peak: VmHWM of the server process, reset before each study. Ours is on disk (every "
+                "instance and the ledger row synced) before it is answered; instances are counted."
+            ),
         ),
     )

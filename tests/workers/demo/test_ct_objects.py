@@ -37,7 +37,9 @@ def files(chart: Chart, tmp_path: Path) -> list[Path]:
 def test_dciodvfy_finds_no_error(files: list[Path]):
     """The CT Image IOD as dicom3tools checks it, contrast phases included."""
     for path in files:
-        told = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True).stderr
+        told = subprocess.run(
+            ["dciodvfy", str(path)], capture_output=True, text=True, check=False
+        ).stderr
         assert [] == [line for line in told.splitlines() if line.startswith("Error")]
         assert "CTImage" in told
 
@@ -46,7 +48,9 @@ def test_dciodvfy_finds_no_error(files: list[Path]):
 def test_dcmdump_reads_every_element(files: list[Path]):
     """Parsed to the end without a warning, pixel data included."""
     for path in files:
-        told = subprocess.run(["dcmdump", "-M", str(path)], capture_output=True, text=True)
+        told = subprocess.run(
+            ["dcmdump", "-M", str(path)], capture_output=True, text=True, check=False
+        )
         assert (0, "") == (told.returncode, told.stderr)
         assert "PixelData" in told.stdout
 

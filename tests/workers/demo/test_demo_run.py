@@ -38,6 +38,7 @@ def demo(home: Path, **environment: str) -> tuple[subprocess.CompletedProcess[st
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
     )
     return done, json.loads(report.read_text("utf-8"))
 

@@ -61,7 +61,7 @@ def page() -> Iterator[str]:
 def test_the_page_shows_name_report_and_correction(page: str, tmp_path: Path):
     """Rendered by a browser; text from resources stays text."""
     command = [*_CHROMIUM, f"--user-data-dir={tmp_path}", page]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     assert "<title>合成患者</title>" in dom
     assert re.search(r'<span class="tag corrected">corrected</span>', dom)
     frame = re.search(r'<iframe sandbox="" title="Report" src="data:text/html[^"]*,([^"]+)"', dom)

@@ -24,6 +24,7 @@ class Ticking:
         self.asked = 0
 
     def __call__(self) -> datetime:
+        """Now."""
         self.asked += 1
         return _START + timedelta(seconds=self.asked)
 
