@@ -1,7 +1,8 @@
 """Replay: stored messages mapped again. Idempotent, since entries are written once by path and key.
 
 What a site mended meanwhile (an alias, an authority) takes effect; what was mapped stays. Entries
-made so are history: they may correct a result, and start nothing (site rule 3).
+made so are history: they correct what rests on them, and trigger nothing
+(docs/decisions/0007-corrections-and-history.md).
 """
 
 from __future__ import annotations
