@@ -44,12 +44,21 @@ class Studies:
         with reading(self._parts.engine) as connection:
             fresh = images.of_message(connection, row.id)
             known = images.of_study(connection, fresh[0].study_instance_uid) if fresh else []
+        if not fresh:
+            return self._known_instances(claim, row)
         headers, digests, broken = self._read(fresh)
         origin: Origin = "history" if claim.refs.get("replay") else row.origin
         source = Source(row.interface, row.id, row.received_at, origin)
         found, reason = self._map(headers, row.interface, source)
         with writing(self._parts.engine) as connection:
             return self._apply(connection, claim, row, fresh, known, digests, found, reason, broken)
+
+    def _known_instances(self, claim: Claim, row: Any) -> set[str]:
+        """A PACS sent again what we have, byte by byte: nothing follows."""
+        with writing(self._parts.engine) as connection:
+            messages.mark(connection, row.id, state="applied", reason="known instances")
+            jobs.finish(connection, claim, now=self._parts.now(), reason="known instances")
+        return set()
 
     def _read(self, fresh: Sequence[Any]) -> tuple[list[Any], dict[str, str], list[str]]:
         """Headers, pixel digests by SOP instance, and instances that cannot be read."""
@@ -90,48 +99,51 @@ class Studies:
         broken: Sequence[str],
     ) -> set[str]:
         now = self._parts.now()
-        conflict = self._versions(connection, fresh, known, digests)
-        if found is None or conflict:
-            why = conflict or reason
-            messages.mark(connection, row.id, state="parked", reason=why, report=broken)
-            jobs.finish(connection, claim, now=now, reason="parked")
-            metrics.quarantined.labels("stow").inc()
-            log.warning("study.set_aside", message=row.id, reason=why)
-            return set()
+        reason = self._versions(connection, fresh, known, digests) or reason
+        if found is None or reason:
+            return self._set_aside(connection, claim, row, reason, broken)
         person = record_rows.resolve(connection, found.identifiers)
         entry = found.entries[0]
-        record_rows.append(connection, found.entries, self._parts.ids, int(now.timestamp() * 1000))
-        record_rows.raise_epoch(connection, person)
         uid = str(entry.details["study_instance_uid"])
         before = images.study(connection, uid)
-        body = {
-            "started": when_to_json(entry.effective) if entry.effective else None,
-            "description": entry.details.get("description", ""),
-            "body_part": next(
-                (s["body_part"] for s in entry.details["series"] if s.get("body_part")), ""
-            ),
-        }
-        images.put_study(
-            connection,
-            uid,
-            {
-                "person": person,
-                "authority": found.patient.authority,
-                "patient": found.patient.value,
-                "modality": _modality(entry.details),
-                "state": "arriving",
-                "origin": entry.source.origin,
-                "last_instance_at": row.received_at,
-                "revision": (before.revision + (before.state == "complete")) if before else 0,
-                "body": body,
-            },
-            now=now,
+        if before is not None and before.person not in (None, person):
+            for instance in fresh:
+                self._mark(connection, instance, "parked", digests)
+            reason = "the study belongs to another patient"
+            return self._set_aside(connection, claim, row, reason, broken)
+        record_rows.append(connection, found.entries, self._parts.ids, int(now.timestamp() * 1000))
+        record_rows.raise_epoch(connection, person)
+        images.put_study(connection, uid, _study_values(entry, before, found, person, row), now=now)
+        corrects = row.origin != "history"
+        wanted = self._evidence.changed(
+            connection, person, found.entries, message=row.id, corrects=corrects
         )
-        wanted = self._evidence.changed(connection, person, found.entries, message=row.id)
         wanted |= self._complete_or_wait(connection, person, uid, row.interface)
         messages.mark(connection, row.id, state="applied", person=person, report=broken)
         jobs.finish(connection, claim, now=now, reason="applied")
         return wanted
+
+    def _set_aside(
+        self, connection: Connection, claim: Claim, row: Any, reason: str, broken: Sequence[str]
+    ) -> set[str]:
+        """Keep the request for a person to look at."""
+        messages.mark(connection, row.id, state="parked", reason=reason, report=broken)
+        jobs.finish(connection, claim, now=self._parts.now(), reason="parked")
+        metrics.quarantined.labels("stow").inc()
+        log.warning("study.set_aside", message=row.id, reason=reason)
+        return set()
+
+    def _mark(
+        self, connection: Connection, instance: Any, state: str, digests: Mapping[str, str]
+    ) -> None:
+        digest = digests.get(instance.sop_instance_uid, instance.pixel_sha256)
+        images.mark(
+            connection,
+            instance.sop_instance_uid,
+            instance.sha256,
+            state=state,
+            pixel_sha256=digest,
+        )
 
     def _versions(
         self,
@@ -143,35 +155,28 @@ class Studies:
         """Same UID, other bytes (site rule 20): edited tags make a version, other pixels alarm."""
         conflict = ""
         for instance in fresh:
-            digest = digests.get(instance.sop_instance_uid, "")
+            digest = digests.get(instance.sop_instance_uid)
             others = [
                 k
                 for k in known
-                if k.sop_instance_uid == instance.sop_instance_uid and k.sha256 != instance.sha256
+                if k.sop_instance_uid == instance.sop_instance_uid
+                and k.sha256 != instance.sha256
+                and k.state in ("current", "replaced")
             ]
             same = all(
-                k.pixel_sha256 in ("", digest)
+                k.pixel_sha256 == digest
                 and (k.authority, k.patient) == (instance.authority, instance.patient)
                 for k in others
             )
-            if not same:
+            if digest is None:
+                self._mark(connection, instance, "unreadable", digests)
+            elif not same:
                 conflict = "an instance came again under its UID with other pixels or patient"
-            state = "current" if same else "parked"
-            images.mark(
-                connection,
-                instance.sop_instance_uid,
-                instance.sha256,
-                state=state,
-                pixel_sha256=digest,
-            )
-            for other in others if same else ():
-                images.mark(
-                    connection,
-                    other.sop_instance_uid,
-                    other.sha256,
-                    state="replaced",
-                    pixel_sha256=other.pixel_sha256,
-                )
+                self._mark(connection, instance, "parked", digests)
+            else:
+                self._mark(connection, instance, "current", digests)
+                for other in others:
+                    self._mark(connection, other, "replaced", {})
         return conflict
 
     def _complete_or_wait(
@@ -189,7 +194,8 @@ class Studies:
         if not jobs.delay(connection, key, until=until):
             job = NewJob(
                 stage="ingest",
-                lane=f"study/{uid}",
+                # A lane of its own: it waits, and the instances it waits for must pass it.
+                lane=f"settle/{uid}",
                 key=key,
                 refs={"study": uid, "interface": interface},
                 not_before=until,
@@ -285,7 +291,41 @@ class Studies:
         return wanted
 
 
+# What packs ask for; a dose report or key object of the same study must not hide it.
+_IMAGES = ("CT", "MR", "SM", "PT")
+
+
+def _study_values(
+    entry: Entry, before: Any | None, found: Conversion, person: str, row: Any
+) -> dict[str, Any]:
+    """A study's row after a request: what it was, and what this request adds."""
+    details = entry.details
+    told = {
+        "started": when_to_json(entry.effective) if entry.effective else None,
+        "description": details.get("description", ""),
+        "body_part": next((s["body_part"] for s in details["series"] if s.get("body_part")), ""),
+    }
+    modality = _modality(details)
+    body = dict(before.body or {}) if before is not None else {}
+    keep = before is not None and before.modality in _IMAGES and modality not in _IMAGES
+    for name, value in told.items():
+        if value and not (keep and body.get(name)):
+            body[name] = value
+    body.pop("phases", None)
+    return {
+        "person": person,
+        "authority": found.patient.authority,
+        "patient": found.patient.value,
+        "modality": before.modality if before is not None and keep else modality,
+        "state": "arriving",
+        "origin": entry.source.origin,
+        "last_instance_at": row.received_at,
+        "revision": (before.revision + (before.state == "complete")) if before is not None else 0,
+        "body": body,
+    }
+
+
 def _modality(details: Mapping[str, Any]) -> str:
     """The modality packs ask for: CT or MR where the study has one, else what it says."""
     sent = str(details.get("modality", "")).split("\\")
-    return next((m for m in sent if m in ("CT", "MR", "SM", "PT")), sent[0])
+    return next((m for m in sent if m in _IMAGES), sent[0])

@@ -321,7 +321,7 @@ def _instance_row(item: Received, row_id: int, instance: NewInstance) -> tuple[A
         instance.size,
         "",
         item.interface,
-        "current",
+        "arrived",  # ingest judges it: current, parked or unreadable
         item.origin,
         item.received_at,
         row_id,

@@ -12,7 +12,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnClause,
+    Connection,
+    Engine,
+    String,
+    and_,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.expression import Select
 
 from interop.errors import LostLease
@@ -50,7 +62,8 @@ class NewJob:
 
 # Written into the statement, not bound: SQLite uses a partial index only for words it can read, and
 # without it a claim reads every job there ever was.
-_READY, _LEASED = literal_column("'ready'"), literal_column("'leased'")
+_READY: ColumnClause[str] = literal_column("'ready'", String)
+_LEASED: ColumnClause[str] = literal_column("'leased'", String)
 _OPEN = (_READY, _LEASED)
 
 
@@ -92,14 +105,17 @@ def claim(
     A job whose lease ran out is taken alone: only a single run counts as an attempt against it
     (site rule 21), and one that brought workers down `MOST_ATTEMPTS` times is quarantined.
     """
-    with reading(engine) as connection:  # an empty queue must not cost the write lock
-        found = connection.execute(_claimable(stage, now, 1, "")).first()
-    if found is None:
+    with reading(engine) as connection:  # the search must not be done under the write lock
+        seen = list(connection.execute(_claimable(stage, now, limit, "")).scalars())
+    if not seen:
         return []
     with writing(engine) as connection:
         _quarantine_repeaters(connection, stage, now)
         dialect = connection.dialect.name
-        ids = list(connection.execute(_claimable(stage, now, limit, dialect)).scalars())
+        query = _claimable(stage, now, limit, dialect)
+        if dialect == "sqlite":  # elsewhere several claim at once, and locked rows are skipped
+            query = query.where(_c.id.in_(seen))
+        ids = list(connection.execute(query).scalars())
         if not ids:
             return []
         expired = connection.execute(
