@@ -190,7 +190,9 @@ class FhirEhr:
         """Resources of one page of a search."""
         answer = self._call("POST", f"{resource_type}/_search", form=parameters)
         if answer.status_code in (404, 405):
-            # Servers without _search by POST; the URL then carries our own identifier or an id.
+            if resource_type == "Patient":
+                # A patient's identifier in a URL would stand in access logs.
+                raise Refused("the EHR has no search by POST", answer.status_code)
             answer = self._call("GET", resource_type, parameters=parameters)
         self._raise_for(answer, wrote=False)
         entries = _json(answer).get("entry") or ()
@@ -279,7 +281,12 @@ class FhirEhr:
         form: Mapping[str, str] | None = None,
         parameters: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        headers = {"accept": "application/fhir+json", "x-request-id": str(uuid.uuid4())}
+        # no-cache: HAPI answers a repeated search from memory, and a late write would stay unseen.
+        headers = {
+            "accept": "application/fhir+json",
+            "cache-control": "no-cache",
+            "x-request-id": str(uuid.uuid4()),
+        }
         if self._endpoint.token is not None:
             headers["authorization"] = f"Bearer {self._endpoint.token()}"
         if body is not None:

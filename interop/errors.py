@@ -8,6 +8,7 @@ InteropError
 │   └── OutcomeUnknown        a write was sent and no answer came: look before sending again
 └── Permanent                 park the job and show it
     ├── LostLease             the fence moved on: somebody else has the job
+    ├── LedgerRefuses         a value no database column or index of ours can hold
     ├── Refused               the peer will never take this (400, 403, 422)
     ├── PatientNotConfirmed   the EHR's patient is not, or not surely, the one meant
     ├── ChangedByOthers       a person or system edited what we are about to overwrite
@@ -59,6 +60,10 @@ class Permanent(InteropError):
 
 class LostLease(Permanent):
     """The job's fence moved on while it was worked: its result must not count."""
+
+
+class LedgerRefuses(Permanent):
+    """The database will never take this value: park the job and show it."""
 
 
 class Refused(Permanent):

@@ -29,7 +29,7 @@ def is_own(
 
     An AIAST label alone is not enough: other systems label their results too.
     """
-    if any(system in own_systems for system in _systems(resource)):
+    if any(system in own_systems for system in (*_systems(resource), *_code_systems(resource))):
         return True
     return _labelled(resource) and _by_our_device(resource, own_systems, own_devices)
 
@@ -59,6 +59,19 @@ def _systems(resource: Mapping[str, Any]) -> Iterator[str]:
     for identifier in found if isinstance(found, list) else [found]:
         if isinstance(identifier, Mapping) and isinstance(identifier.get("system"), str):
             yield identifier["system"]
+
+
+def _code_systems(resource: Mapping[str, Any]) -> Iterator[str]:
+    """Systems of tags and codes: they stay where an EHR drops identifiers."""
+    meta = resource.get("meta")
+    groups = [meta.get("tag") if isinstance(meta, Mapping) else None]
+    for element in ("code", "method"):
+        concept = resource.get(element)
+        groups.append(concept.get("coding") if isinstance(concept, Mapping) else None)
+    for group in groups:
+        for coding in group if isinstance(group, list) else ():
+            if isinstance(coding, Mapping) and isinstance(coding.get("system"), str):
+                yield coding["system"]
 
 
 def _labelled(resource: Mapping[str, Any]) -> bool:

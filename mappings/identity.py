@@ -34,6 +34,8 @@ _NOT_OF_THE_SITE = frozenset(
         "ANON",
     }
 )
+# Numbers of a visit or an account: mother and newborn may share one, whoever gave it out.
+OF_A_VISIT = frozenset({"AN", "ANC", "AND", "ANT", "VN"})
 _PREFERRED = ("MR", "PI", "PT", "")
 
 
@@ -95,6 +97,8 @@ def of_fhir(identifier: Mapping[str, Any], site: Site) -> Identifier | None:
     if identifier.get("use") == "old":
         return None
     type_code = fhir_type(identifier)
+    if type_code in OF_A_VISIT:
+        return None
     name = authority(site, (system,), type_code)
     return None if name is None else Identifier(value.strip(), name, type_code)
 

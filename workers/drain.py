@@ -134,7 +134,7 @@ def settle(engine: Engine, claim: Claim, error: BaseException, now: datetime) ->
         with writing(engine) as connection:
             if isinstance(error, Transient):
                 wait = error.retry_after_s
-                until = now + (timedelta(seconds=wait) if wait else backoff(claim.attempts))
+                until = now + (timedelta(seconds=wait) if wait else backoff(claim.fence))
                 jobs.postpone(connection, claim, until=until, reason=reason)
                 log.warning("job.postponed", stage=claim.stage, job=claim.id, reason=reason)
             else:
@@ -154,7 +154,7 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__name__}"
 
 
-def backoff(attempts: int) -> timedelta:
+def backoff(tries: int) -> timedelta:
     """2, 4, 8 … seconds, at most ten minutes."""
-    waits: timedelta = _FIRST_WAIT * 2 ** min(max(attempts - 1, 0), 20)
+    waits: timedelta = _FIRST_WAIT * 2 ** min(max(tries - 1, 0), 20)
     return min(waits, _LONGEST_WAIT)

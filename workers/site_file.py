@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from interop.mllp import MllpInterface
 from interop.stow import StowPath
+from mappings.outbound.terms import OWN_SYSTEMS
 from mappings.site import Site
 from workers.settings import BadSettings
 
@@ -73,11 +74,8 @@ class SiteFile:
 
     @property
     def own_systems(self) -> frozenset[str]:
-        """Identifier systems of what we write."""
-        return frozenset(
-            f"{self.namespace}/{name}"
-            for name in ("ai-result", "ai-result-series", "ai-filler", "ai-model")
-        )
+        """Systems of our identifiers, codes and tags: whatever carries one, we wrote."""
+        return frozenset(f"{self.namespace}/{name}" for name in OWN_SYSTEMS)
 
 
 def read(path: Path) -> SiteFile:

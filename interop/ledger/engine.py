@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 
-from interop.errors import LedgerUnavailable
+from interop.errors import LedgerRefuses, LedgerUnavailable
 
 SQLITE_WITHOUT_RESET_RACE = (3, 51, 3)
 _BUSY_MS = 30_000
@@ -79,12 +79,22 @@ def _refuse_async_commit(engine: Engine) -> None:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One transaction; any database error becomes `LedgerUnavailable` and nothing is committed."""
+    """One transaction; on any database error nothing of it is committed.
+
+    Raises:
+        LedgerRefuses: The database will never take a value of it.
+        LedgerUnavailable: Any other error of the database.
+    """
     try:
         with engine.begin() as connection:
             yield connection
+    except DataError as error:
+        raise LedgerRefuses(f"{type(error.orig).__name__} while writing") from error
     except DBAPIError as error:
-        raise LedgerUnavailable(f"{type(error.orig).__name__} while committing") from error
+        kind = type(error.orig).__name__
+        if kind == "ProgramLimitExceeded":  # PostgreSQL: a key longer than an index page takes
+            raise LedgerRefuses(f"{kind} while writing") from error
+        raise LedgerUnavailable(f"{kind} while committing") from error
 
 
 @contextmanager

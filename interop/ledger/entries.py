@@ -225,6 +225,19 @@ def _join(connection: Connection, old: str, person: str) -> None:
     for table in (tables[name] for name in _OF_PERSON):
         connection.execute(update(table).where(table.c.person == old).values(person=person))
     readiness = tables["readiness"]
+    c = readiness.c
+    opened = select(c.pack, c.trigger, c.triggered_at).where(
+        c.person == old, c.trigger.is_not(None)
+    )
+    for pack, trigger, at in connection.execute(opened).all():
+        # A trigger that waits must wait on under the new number.
+        fresh = {"person": person, "pack": pack, "state": "waiting", "updated_at": at}
+        connection.execute(insert_ignore(readiness, connection.dialect.name), [fresh])
+        connection.execute(
+            update(readiness)
+            .where(c.person == person, c.pack == pack)
+            .values(trigger=trigger, triggered_at=at)
+        )
     connection.execute(delete(readiness).where(readiness.c.person == old))
     jobs.rekey(connection, old, person)
     raise_epoch(connection, old)  # what is being computed for the old number must not be written

@@ -39,7 +39,12 @@ _c = _job.c
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job held under lease; `fence` must still be the row's when it is finished."""
+    """A job held under lease; `fence` must still be the row's when it is finished.
+
+    Attributes:
+        attempts: Runs that nobody came back from, with this one if it is a single one.
+        fence: Runs ever, with this one.
+    """
 
     id: int
     stage: str
@@ -103,7 +108,8 @@ def claim(
     """Take up to `limit` jobs of a stage, at most one per lane.
 
     A job whose lease ran out is taken alone: only a single run counts as an attempt against it
-    (site rule 21), and one that brought workers down `MOST_ATTEMPTS` times is quarantined.
+    (site rule 21), and one that brought workers down `MOST_ATTEMPTS` times is quarantined. In a
+    batch nobody knows whose fault a crash is.
     """
     with reading(engine) as connection:  # the search must not be done under the write lock
         seen = list(connection.execute(_claimable(stage, now, limit, "")).scalars())
@@ -133,7 +139,7 @@ def claim(
                 state="leased",
                 lease_until=now + lease,
                 fence=_c.fence + 1,
-                attempts=_c.attempts + 1,
+                attempts=_c.attempts + (1 if len(ids) == 1 else 0),
             )
             .returning(_c.id, _c.stage, _c.lane, _c.refs, _c.attempts, _c.fence)
         ).all()
@@ -195,10 +201,12 @@ def park(connection: Connection, held: Claim, *, now: datetime, reason: str) -> 
 def postpone(connection: Connection, held: Claim, *, until: datetime, reason: str) -> None:
     """Give a job back for later; it keeps its place in its lane.
 
+    Attempts count workers that were lost over a job, so an orderly return sets them to none.
+
     Raises:
         LostLease: The fence moved on.
     """
-    _close(connection, held, state="ready", reason=reason, not_before=until)
+    _close(connection, held, state="ready", reason=reason, not_before=until, attempts=0)
 
 
 def _close(connection: Connection, held: Claim, **values: Any) -> None:

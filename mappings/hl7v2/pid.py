@@ -77,7 +77,9 @@ def identifiers(reading: Reading, pid: Segment) -> tuple[Identifier, ...]:
     for number in (3, 2, 4):
         for text in message.repetitions(pid.field(number)):
             identifier = cx(reading, text)
-            if identifier is not None:
+            if identifier is not None and identifier.type in identity.OF_A_VISIT:
+                reading.note(pid.path(number), "names a visit or account, not a person")
+            elif identifier is not None:
                 found[identifier] = None
             elif text != DELETE:
                 reading.note(pid.path(number), f"authority is not known to {site.name or 'site'}")

@@ -12,6 +12,19 @@ SERIES_SYSTEM = "ai-result-series"
 FILLER_SYSTEM = "ai-filler"
 MODEL_SYSTEM = "ai-model"
 
+# Below the site's namespace: every system that only we use.
+OWN_SYSTEMS = (
+    RESULT_SYSTEM,
+    SERIES_SYSTEM,
+    FILLER_SYSTEM,
+    MODEL_SYSTEM,
+    "ai-question",
+    "ai-outcome",
+    "ai-method",
+    "ai-status",
+    "ai-input",
+)
+
 UCUM = "http://unitsofmeasure.org"
 RISK_PROBABILITY = "http://terminology.hl7.org/CodeSystem/risk-probability"
 # A pack's tiers are its own words; only these five are also codes.

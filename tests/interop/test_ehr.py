@@ -275,6 +275,22 @@ def test_identifiers_do_not_travel_in_urls(desk: Desk):
     assert not [url for url in seen if "identifier" in url or SYSTEM in url]
 
 
+def test_a_server_without_search_by_post_is_refused_for_patients():
+    """Its GET would carry the patient's identifier in the URL."""
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(f"{request.method} {request.url}")
+        return httpx.Response(405)
+
+    client = httpx.Client(transport=httpx.MockTransport(answer))
+    endpoint = Endpoint(base_url="http://ehr.test/fhir", patient_systems={})
+    with pytest.raises(Refused):
+        FhirEhr(endpoint, client).search("Patient", {"identifier": "system|1"})
+    client.close()
+    assert ["POST http://ehr.test/fhir/Patient/_search"] == seen
+
+
 def test_the_token_is_sent(desk: Desk):
     """Bearer, read anew for each call."""
     seen: list[str] = []

@@ -52,3 +52,18 @@ def test_a_message_is_ours_by_sender_or_filler(sender: str, filler: str, own: bo
     """MSH-3, or the namespace of OBR-3 in the engine's copy."""
     raw = f"MSH|^~\\&|{sender}|H|R|H|2026||ORU^R01|1|P|2.5.1\rOBR|1||{filler}\r".encode()
     assert own == is_own_message(scan(raw), {"ONCORD"}, {"urn:ours"})
+
+
+def test_a_report_whose_identifiers_were_dropped_is_still_ours() -> None:
+    """EHRs drop identifiers; our question and our tags stay."""
+    systems = {"https://site.example/ns/ai-question", "https://site.example/ns/ai-status"}
+    coded = {
+        "resourceType": "DiagnosticReport",
+        "code": {"coding": [{"system": "https://site.example/ns/ai-question", "code": "q"}]},
+    }
+    tagged = {
+        "resourceType": "Observation",
+        "meta": {"tag": [{"system": "https://site.example/ns/ai-status", "code": "unreviewed"}]},
+    }
+    foreign = {"resourceType": "Observation", "code": {"coding": [{"system": "http://loinc.org"}]}}
+    assert [True, True, False] == [is_own(r, systems) for r in (coded, tagged, foreign)]

@@ -17,6 +17,7 @@ from workers import drain as draining
 from workers.drain import backoff, describe, drain
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 
 
 class Work:
@@ -94,6 +95,17 @@ def test_what_may_pass_is_postponed_by_its_own_word(ledger: Engine):
     run(ledger, failing(1, PeerUnavailable("busy", 120)))
     assert {} == jobs.overdue(ledger, now=NOW + timedelta(seconds=119))
     assert {"ingest": 1} == jobs.overdue(ledger, now=NOW + timedelta(seconds=120))
+
+
+def test_waits_grow_with_every_run(ledger: Engine):
+    """Although a postponed job has its attempt back."""
+    add(ledger, 1)
+    now, waits = NOW, []
+    for _ in range(3):
+        run(ledger, failing(1, PeerUnavailable("down")), now)
+        waits.append(next(s for s in range(60) if jobs.overdue(ledger, now=now + s * _SECOND)))
+        now += timedelta(seconds=waits[-1])
+    assert [2, 4, 8] == waits
 
 
 def test_waits_grow_and_end():

@@ -146,6 +146,35 @@ def test_a_job_that_takes_workers_down_is_set_aside(ledger: Engine):
     assert [1] == [p["id"] for p in jobs.parked(ledger)]
 
 
+def test_a_postponed_job_has_its_attempt_back(ledger: Engine):
+    """A peer that is down for a day, then one lost worker: nothing is quarantined."""
+    add(ledger, "a")
+    now = NOW
+    for _ in range(MOST_ATTEMPTS + 1):
+        [held] = claim(ledger, now)
+        now += timedelta(seconds=30)
+        with writing(ledger) as connection:
+            jobs.postpone(connection, held, until=now, reason="busy")
+    [lost] = claim(ledger, now)
+    [again] = claim(ledger, now + LEASE + timedelta(seconds=1))
+    assert (1, 2, MOST_ATTEMPTS + 3) == (lost.attempts, again.attempts, again.fence)
+    assert [] == jobs.parked(ledger)
+
+
+def test_a_lost_batch_counts_against_none_of_its_jobs(ledger: Engine):
+    """Only a single run is an attempt (site rule 21): the innocent are not quarantined."""
+    add(ledger, "a", "b")
+    now = NOW
+    for _ in range(MOST_ATTEMPTS + 1):
+        assert [0, 0] == [c.attempts for c in claim(ledger, now)]
+        now += LEASE + timedelta(seconds=1)
+        with writing(ledger) as connection:
+            for held in (*claim(ledger, now), *claim(ledger, now)):
+                assert 1 == held.attempts
+                jobs.postpone(connection, held, until=now, reason="busy")
+    assert [] == jobs.parked(ledger)
+
+
 def test_an_unparked_job_has_fresh_attempts(ledger: Engine):
     """An operator's second chance is a whole one."""
     add(ledger, "a")

@@ -204,3 +204,32 @@ def test_a_delivery_is_in_the_outbox_once(ledger: Engine, times: int):
                  "bundle_digest": "", "reason": "", "created_at": NOW, "updated_at": NOW},
             )  # fmt: skip
         assert [0] == [d.id for d in results.deliveries_of(connection, "p")]
+
+
+def test_an_opened_trigger_goes_along_when_persons_are_joined(ledger: Engine):
+    """A CT waits under the PACS number; the ADT that joins both numbers must not close it."""
+    one, other = person(ledger, MRN), person(ledger, NATIONAL)
+    lost = max(one, other)  # the smaller number survives
+    with writing(ledger) as connection:
+        results.put_readiness(
+            connection, lost, "liver_dx", state="waiting", body={}, trigger="a CT",
+            triggered_at=NOW, now=NOW,
+        )  # fmt: skip
+    joined = person(ledger, MRN, NATIONAL)
+    with reading(ledger) as connection:
+        row = results.readiness(connection, joined, "liver_dx")
+    assert ("a CT", NOW) == (row.trigger, row.triggered_at)
+
+
+def test_a_job_given_back_in_order_has_lost_no_worker(ledger: Engine):
+    """Four postponements and one crash are one loss, not five."""
+    with writing(ledger) as connection:
+        new = NewJob(stage="deliver", lane="a", key="k", refs={})
+        jobs.add(connection, [(1, new)], now=NOW)
+    for _ in range(4):
+        [held] = jobs.claim(ledger, "deliver", now=NOW, limit=1)
+        with writing(ledger) as connection:
+            jobs.postpone(connection, held, until=NOW, reason="busy")
+    jobs.claim(ledger, "deliver", now=NOW, limit=1)
+    [again] = jobs.claim(ledger, "deliver", now=NOW + 2 * jobs.LEASE, limit=1)
+    assert 2 == again.attempts

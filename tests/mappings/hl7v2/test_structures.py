@@ -193,3 +193,10 @@ def test_a_sender_that_numbers_lines_in_obx_4_is_understood(source: Source) -> N
         oru(obr(), obx(f4="7")).replace(b"^^^HOSP", b""), site=site, source=source
     )
     assert "observation/1834-1/F1/" == found.entries[0].key
+
+
+def test_an_account_number_names_no_person(read: Any) -> None:
+    """Mother and newborn may share one, even from the authority of the record numbers."""
+    pid = "PID|1||A77^^^HOSP^AN~100^^^HOSP^MR||DOE^JO||1970|F"
+    found = read("ADT^A01", "EVN||20261120", pid)
+    assert ["100"] == [identifier.value for identifier in found.identifiers]
