@@ -6,6 +6,7 @@ one, together with the end of the job. Source: architecture.md "The flow"; site 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from interop.ledger.engine import reading, writing
 from interop.ledger.jobs import Claim
 from mappings import fhir, hl7v2
 from mappings.conversion import Conversion, Finding
-from mappings.echo import is_own, is_own_message
+from mappings.echo import filler_numbers, is_own, own_share
 from mappings.errors import (
     MappingError,
     NoPatientIdentifier,
@@ -28,7 +29,7 @@ from mappings.errors import (
     UnreadableMessage,
 )
 from mappings.fhir.door import parse
-from mappings.hl7v2.scan import scan
+from mappings.hl7v2.scan import Header, scan
 from mappings.record import Origin, Source
 from workers.drain import describe
 from workers.evidence import Evidence, Foreseen
@@ -40,6 +41,9 @@ log = structlog.get_logger()
 # Messages to a transaction: SQLite's write lock is held against the doors for as long as it takes.
 _A_TRANSACTION = 8
 
+# No more digits than an id of the ledger has bits for.
+_OUR_FILLER = re.compile(r"AI[0-9A-F]{1,15}|AI[0-7][0-9A-F]{15}")
+
 Fate = Literal["applied", "unmapped", "echo", "parked", "quarantined"]
 
 
@@ -50,6 +54,7 @@ class Mapped:
     fate: Fate = "applied"
     reason: str = ""
     conversions: list[Conversion] = field(default_factory=list)
+    references: list[str] = field(default_factory=list)  # of FHIR conversions, one each
     findings: list[Finding] = field(default_factory=list)
     echoes: list[str] = field(default_factory=list)
     foreseen: Foreseen | None = None
@@ -83,6 +88,7 @@ class Ingest:
             some = mapped[start : start + _A_TRANSACTION]
             with reading(self._parts.engine) as connection:
                 for _, _, made in some:
+                    _set_echoes_aside(connection, made)
                     made.foreseen = self._evidence.foresee(connection, made.conversions)
             with writing(self._parts.engine) as connection:
                 for claim, row, made in some:
@@ -114,10 +120,28 @@ class Ingest:
     def _map_hl7(self, body: bytes, source: Source) -> Mapped:
         site = self._parts.site
         header = scan(body)
-        if is_own_message(header, site.applications, site.own_systems):
+        fillers = self._own_fillers(header)
+        share = own_share(header, site.applications, site.own_systems, fillers)
+        if share == "all":
             return Mapped("echo", echoes=[header.control_id])
+        if share == "part":
+            reason = "results of ours stand in it beside results of others"
+            return Mapped("parked", reason, echoes=[header.control_id])
         made = hl7v2.entries(body, site=site.sender(source.interface), source=source)
         return Mapped(conversions=[made], findings=list(made.findings))
+
+    def _own_fillers(self, header: Header) -> frozenset[str]:
+        """Filler numbers that are ours although no name says so: `AI` and a prediction's id."""
+        numbers = {
+            filler: int(filler.removeprefix("AI"), base=16)
+            for filler in filler_numbers(header)
+            if _OUR_FILLER.fullmatch(filler)
+        }
+        if not numbers:
+            return frozenset()
+        with reading(self._parts.engine) as connection:
+            known = messages.predicted(connection, set(numbers.values()))
+        return frozenset(filler for filler, number in numbers.items() if number in known)
 
     def _map_fhir(self, body: bytes, source: Source) -> Mapped:
         data = parse(body)
@@ -155,6 +179,7 @@ class Ingest:
             made.findings.append(Finding(name, str(error), "information"))
         else:
             made.conversions.append(found)
+            made.references.append(f"{name}/{resource.get('id', '')}")
             made.findings += found.findings
 
     def _apply(self, connection: Connection, claim: Claim, row: Any, made: Mapped) -> set[str]:
@@ -203,6 +228,20 @@ class Ingest:
             metrics.quarantined.labels(row.door).inc()
             log.warning("ingest.set_aside", message=row.id, state=made.fate, reason=made.reason)
         return wanted
+
+
+def _set_echoes_aside(connection: Connection, made: Mapped) -> None:
+    """What an EHR gives back under the id under which we wrote it, whatever it has left of it."""
+    if not made.references:
+        return
+    names = [name for found in made.conversions for name in found.identifiers]
+    written = messages.delivered(connection, record_rows.persons_of(connection, names))
+    pairs = list(zip(made.references, made.conversions, strict=True))
+    made.echoes += [reference for reference, _ in pairs if reference in written]
+    made.conversions = [found for reference, found in pairs if reference not in written]
+    made.references = [reference for reference in made.references if reference not in written]
+    if not made.conversions:
+        made.fate = "echo"
 
 
 def _still(made: Mapped, person: str, epoch: int) -> Mapping[str, Any] | None:

@@ -31,6 +31,7 @@ from workers.parts import Parts
 log = structlog.get_logger()
 
 _ANNOUNCED = "announced series are complete"
+_LOOK_AGAIN = timedelta(minutes=1)
 
 
 class Studies:
@@ -99,18 +100,19 @@ class Studies:
         broken: Sequence[str],
     ) -> set[str]:
         now = self._parts.now()
-        reason = self._versions(connection, fresh, known, digests) or reason
+        uid = fresh[0].study_instance_uid
+        before = images.study(connection, uid, lock=True)
+        reason = _conflict(fresh, known, digests) or reason
         if found is None or reason:
+            self._park(connection, fresh, digests)
             return self._set_aside(connection, claim, row, reason, broken)
         person = record_rows.resolve(connection, found.identifiers)
         entry = found.entries[0]
-        uid = str(entry.details["study_instance_uid"])
-        before = images.study(connection, uid)
         if before is not None and before.person not in (None, person):
-            for instance in fresh:
-                self._mark(connection, instance, "parked", digests)
+            self._park(connection, fresh, digests)
             reason = "the study belongs to another patient"
             return self._set_aside(connection, claim, row, reason, broken)
+        self._take(connection, fresh, known, digests)
         record_rows.append(connection, found.entries, self._parts.ids, int(now.timestamp() * 1000))
         record_rows.raise_epoch(connection, person)
         images.put_study(connection, uid, _study_values(entry, before, found, person, row), now=now)
@@ -145,39 +147,29 @@ class Studies:
             pixel_sha256=digest,
         )
 
-    def _versions(
+    def _park(
+        self, connection: Connection, fresh: Sequence[Any], digests: Mapping[str, str]
+    ) -> None:
+        """None of a request that was set aside counts for its study."""
+        for instance in fresh:
+            readable = instance.sop_instance_uid in digests
+            self._mark(connection, instance, "parked" if readable else "unreadable", digests)
+
+    def _take(
         self,
         connection: Connection,
         fresh: Sequence[Any],
         known: Sequence[Any],
         digests: Mapping[str, str],
-    ) -> str:
-        """Same UID, other bytes (site rule 20): edited tags make a version, other pixels alarm."""
-        conflict = ""
+    ) -> None:
+        """Same UID, same pixels, other bytes (site rule 20): the newest version counts."""
         for instance in fresh:
-            digest = digests.get(instance.sop_instance_uid)
-            others = [
-                k
-                for k in known
-                if k.sop_instance_uid == instance.sop_instance_uid
-                and k.sha256 != instance.sha256
-                and k.state in ("current", "replaced")
-            ]
-            same = all(
-                k.pixel_sha256 == digest
-                and (k.authority, k.patient) == (instance.authority, instance.patient)
-                for k in others
-            )
-            if digest is None:
+            if instance.sop_instance_uid not in digests:
                 self._mark(connection, instance, "unreadable", digests)
-            elif not same:
-                conflict = "an instance came again under its UID with other pixels or patient"
-                self._mark(connection, instance, "parked", digests)
-            else:
+            elif instance.state != "replaced":  # replayed: a newer version has come since
                 self._mark(connection, instance, "current", digests)
-                for other in others:
+                for other in _versions(instance, known):
                     self._mark(connection, other, "replaced", {})
-        return conflict
 
     def _complete_or_wait(
         self, connection: Connection, person: str, uid: str, interface: str
@@ -272,9 +264,14 @@ class Studies:
         now = self._parts.now()
         uid, interface = claim.refs["study"], claim.refs["interface"]
         with writing(self._parts.engine) as connection:
-            row = images.study(connection, uid)
+            row = images.study(connection, uid, lock=True)
             if row is None or row.state == "complete" or row.person is None:
                 jobs.finish(connection, claim, now=now, reason="already complete")
+                return set()
+            if images.unjudged(connection, uid):
+                # Received in time, only not read yet: whoever reads them sets the silence anew.
+                until = now + _LOOK_AGAIN
+                jobs.postpone(connection, claim, until=until, reason="instances are still unread")
                 return set()
             if self._announced_are_there(connection, row.person, uid):
                 jobs.finish(connection, claim, now=now, reason="by evidence")
@@ -289,6 +286,28 @@ class Studies:
             wanted = self._complete(connection, row.person, uid, evidence="silence")
             jobs.finish(connection, claim, now=now)
         return wanted
+
+
+def _versions(instance: Any, known: Sequence[Any]) -> list[Any]:
+    """The accepted versions of an instance that were stored before."""
+    return [
+        k
+        for k in known
+        if k.sop_instance_uid == instance.sop_instance_uid
+        and k.sha256 != instance.sha256
+        and k.state in ("current", "replaced")
+    ]
+
+
+def _conflict(fresh: Sequence[Any], known: Sequence[Any], digests: Mapping[str, str]) -> str:
+    """Why a request must be set aside: other pixels or patient under a known UID, or nothing."""
+    for instance in fresh:
+        digest = digests.get(instance.sop_instance_uid)
+        for other in _versions(instance, known) if digest is not None else ():
+            patients = {(i.authority, i.patient) for i in (instance, other)}
+            if other.pixel_sha256 != digest or len(patients) > 1:
+                return "an instance came again under its UID with other pixels or patient"
+    return ""
 
 
 # What packs ask for; a dose report or key object of the same study must not hide it.

@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 
-from interop.errors import LedgerRefuses, LedgerUnavailable
+from interop.errors import InteropError, LedgerRefuses, LedgerUnavailable
 
 SQLITE_WITHOUT_RESET_RACE = (3, 51, 3)
 _BUSY_MS = 30_000
@@ -88,13 +88,25 @@ def writing(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             yield connection
-    except DataError as error:
-        raise LedgerRefuses(f"{type(error.orig).__name__} while writing") from error
     except DBAPIError as error:
-        kind = type(error.orig).__name__
-        if kind == "ProgramLimitExceeded":  # PostgreSQL: a key longer than an index page takes
-            raise LedgerRefuses(f"{kind} while writing") from error
-        raise LedgerUnavailable(f"{kind} while committing") from error
+        raise failure(error.orig, "while committing") from error
+
+
+# What a database says of a value, and will say again: by class, or by SQLSTATE class on PostgreSQL
+# (54: a key longer than an index page takes).
+_REFUSALS = frozenset({"DataError", "IntegrityError"})
+_PROGRAM_LIMIT_EXCEEDED = "54"
+
+
+def failure(error: BaseException | None, doing: str) -> InteropError:
+    """A driver's error as one of ours: will it pass, or never?"""
+    words = f"{type(error).__name__} {doing}"
+    state = str(getattr(error, "sqlstate", None) or "")
+    if state.startswith(_PROGRAM_LIMIT_EXCEEDED) or _REFUSALS & {
+        kind.__name__ for kind in type(error).__mro__
+    }:
+        return LedgerRefuses(words)
+    return LedgerUnavailable(words)
 
 
 @contextmanager

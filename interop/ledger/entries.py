@@ -12,12 +12,11 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, and_, delete, or_, select, update
+from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select, update
 from sqlmodel import SQLModel
 
-from interop.errors import LedgerUnavailable
 from interop.ledger import jobs
-from interop.ledger.engine import BulkInsert, Ids, insert_ignore
+from interop.ledger.engine import BulkInsert, Ids, failure, insert_ignore
 from interop.tables import EntryRow, IdentityRow, Person
 from mappings.record import (
     Code,
@@ -39,7 +38,8 @@ def append(connection: Connection, entries: Sequence[Entry], ids: Ids, now_ms: i
     """Write entries; those of a message that was mapped before are left as they are.
 
     Raises:
-        LedgerUnavailable: The database refused them.
+        LedgerRefuses: The database will never take a value of them.
+        LedgerUnavailable: Any other error of the database.
     """
     rows = [_row(entry, ids.next(now_ms)) for entry in entries]
     try:
@@ -47,7 +47,7 @@ def append(connection: Connection, entries: Sequence[Entry], ids: Ids, now_ms: i
         _insert(connection.engine).run(cursor, rows)
         cursor.close()
     except connection.dialect.loaded_dbapi.Error as error:
-        raise LedgerUnavailable(f"{type(error).__name__} while writing entries") from error
+        raise failure(error, "while writing entries") from error
 
 
 @lru_cache(maxsize=4)
@@ -189,30 +189,41 @@ def resolve(connection: Connection, names: Sequence[Identifier]) -> str:
 
     A message that carries two identifiers of one patient is its sender's word that they are one.
     """
-    c = _identity.c
-    wanted = or_(*(and_(c.authority == n.authority, c.value == n.value) for n in names))
-    rows = connection.execute(select(c.authority, c.value, c.person).where(wanted)).all()
-    known = {(row.authority, row.value) for row in rows}
-    persons = sorted({row.person for row in rows})
+    known = _named(connection, names)
+    persons = sorted(set(known.values()))
+    made = None
     if not persons:
-        person = uuid.uuid4().hex
-        connection.execute(
-            insert_ignore(_person, connection.dialect.name), [{"id": person, "epoch": 0}]
-        )
-    else:
-        person, *others = persons
-        for other in others:
-            _join(connection, other, person)
-    fresh = [n for n in names if (n.authority, n.value) not in known]
+        made = uuid.uuid4().hex
+        connection.execute(insert(_person), {"id": made, "epoch": 0})
+        persons = [made]
+    # In one order everywhere: two workers that make the same names wait, and do not deadlock.
+    fresh = sorted({(n.authority, n.value) for n in names} - known.keys())
     if fresh:
         connection.execute(
             insert_ignore(_identity, connection.dialect.name),
-            [{"authority": n.authority, "value": n.value, "person": person} for n in fresh],
+            [{"authority": a, "value": v, "person": persons[0]} for a, v in fresh],
         )
-        settled = person_of(connection, fresh[:1])
-        if settled is not None and settled != person and not persons:
-            return settled  # another worker made the person at the same moment
-    return person
+    while True:
+        person, *others = persons
+        for other in others:
+            _join(connection, other, person)
+        if connection.dialect.name == "sqlite":  # one writer at a time: nobody came between
+            return person
+        epoch_of(connection, person, lock=True)
+        persons = sorted(set(_named(connection, names).values()))
+        if made is not None and made not in persons:
+            connection.execute(delete(_person).where(_person.c.id == made))
+            made = None
+        if persons == [person]:
+            return person
+
+
+def _named(connection: Connection, names: Iterable[Identifier]) -> dict[tuple[str, str], str]:
+    """Person by (authority, value), of those that are known."""
+    c = _identity.c
+    wanted = or_(*(and_(c.authority == n.authority, c.value == n.value) for n in names))
+    rows = connection.execute(select(c.authority, c.value, c.person).where(wanted))
+    return {(row.authority, row.value): row.person for row in rows}
 
 
 # Everything kept under a person's number; readiness is judged anew instead.
@@ -221,26 +232,36 @@ _OF_PERSON = ("identity", "inbound", "study", "prediction", "used_input", "deliv
 
 def _join(connection: Connection, old: str, person: str) -> None:
     """File everything kept of one person under another."""
+    epoch_of(connection, old, lock=True)  # who is writing under the old number finishes first
     tables = SQLModel.metadata.tables
     for table in (tables[name] for name in _OF_PERSON):
         connection.execute(update(table).where(table.c.person == old).values(person=person))
-    readiness = tables["readiness"]
+    _move_triggers(connection, old, person)
+    jobs.rekey(connection, old, person)
+    raise_epoch(connection, old)  # what is being computed for the old number must not be written
+
+
+def _move_triggers(connection: Connection, old: str, person: str) -> None:
+    """A trigger that waits must wait on under the new number; of two, the newer one."""
+    readiness = SQLModel.metadata.tables["readiness"]
     c = readiness.c
-    opened = select(c.pack, c.trigger, c.triggered_at).where(
-        c.person == old, c.trigger.is_not(None)
+    rows = connection.execute(
+        select(c.pack, c.trigger, c.triggered_at).where(c.person == old, c.trigger.is_not(None))
     )
-    for pack, trigger, at in connection.execute(opened).all():
-        # A trigger that waits must wait on under the new number.
+    for pack, trigger, at in rows.all():
+        # The state is judged anew with the message that joined them.
         fresh = {"person": person, "pack": pack, "state": "waiting", "updated_at": at}
         connection.execute(insert_ignore(readiness, connection.dialect.name), [fresh])
         connection.execute(
             update(readiness)
-            .where(c.person == person, c.pack == pack)
+            .where(
+                c.person == person,
+                c.pack == pack,
+                or_(c.triggered_at.is_(None), c.triggered_at < at),
+            )
             .values(trigger=trigger, triggered_at=at)
         )
-    connection.execute(delete(readiness).where(readiness.c.person == old))
-    jobs.rekey(connection, old, person)
-    raise_epoch(connection, old)  # what is being computed for the old number must not be written
+    connection.execute(delete(readiness).where(c.person == old))
 
 
 def raise_epoch(connection: Connection, person: str) -> int:

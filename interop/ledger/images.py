@@ -68,7 +68,7 @@ def of_study(connection: Connection, study_instance_uid: str) -> list[Any]:
 
 
 def series_counts(connection: Connection, study_instance_uid: str) -> dict[str, int]:
-    """Distinct current instances per series of a study."""
+    """Distinct instances per series of a study, of those that were read and accepted."""
     c = _instance.c
     query = (
         select(c.series_instance_uid, func.count(func.distinct(c.sop_instance_uid)))
@@ -81,7 +81,7 @@ def series_counts(connection: Connection, study_instance_uid: str) -> dict[str, 
 def mark(
     connection: Connection, sop_instance_uid: str, sha256: str, *, state: str, pixel_sha256: str
 ) -> None:
-    """Say what a version of an instance is: current, replaced or parked."""
+    """Say what a version of an instance is: current, replaced, parked or unreadable."""
     connection.execute(
         update(_instance)
         .where(_instance.c.sop_instance_uid == sop_instance_uid, _instance.c.sha256 == sha256)
@@ -89,9 +89,18 @@ def mark(
     )
 
 
-def study(connection: Connection, study_instance_uid: str) -> Any | None:
-    """The study's row, or None."""
+def unjudged(connection: Connection, study_instance_uid: str) -> bool:
+    """Whether a study has instances that ingest has not read yet."""
+    c = _instance.c
+    query = select(c.sha256).where(c.study_instance_uid == study_instance_uid, c.state == "arrived")
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def study(connection: Connection, study_instance_uid: str, *, lock: bool = False) -> Any | None:
+    """The study's row, or None; locked, nobody else changes it before this transaction ends."""
     query = select(_study).where(_study.c.study_instance_uid == study_instance_uid)
+    if lock and connection.dialect.name == "postgresql":
+        query = query.with_for_update()
     return connection.execute(query).first()
 
 

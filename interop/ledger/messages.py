@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from interop.ledger.engine import reading
-from interop.tables import Inbound, Sighting
+from interop.tables import DeliveryRow, Inbound, PredictionRow, Sighting
 
 _inbound = Inbound.__table__  # type: ignore[attr-defined]
 _sighting = Sighting.__table__  # type: ignore[attr-defined]
+_prediction = PredictionRow.__table__  # type: ignore[attr-defined]
+_delivery = DeliveryRow.__table__  # type: ignore[attr-defined]
 _c = _inbound.c
 
 
@@ -95,3 +97,24 @@ def sight(
 def sightings(connection: Connection) -> list[Any]:
     """Every sighting, oldest first."""
     return list(connection.execute(select(_sighting).order_by(_sighting.c.id)))
+
+
+def delivered(connection: Connection, persons: Collection[str]) -> set[str]:
+    """`Type/id` of everything that was written to an EHR about these persons."""
+    if not persons:
+        return set()
+    c = _delivery.c
+    query = select(c.resources).where(c.person.in_(tuple(persons)), c.resources.is_not(None))
+    return {
+        reference
+        for resources in connection.execute(query).scalars()
+        for reference, _version in resources.values()
+    }
+
+
+def predicted(connection: Connection, numbers: Collection[int]) -> set[int]:
+    """Those of the numbers that are ids of our predictions."""
+    if not numbers:
+        return set()
+    query = select(_prediction.c.id).where(_prediction.c.id.in_(tuple(numbers)))
+    return set(connection.execute(query).scalars())

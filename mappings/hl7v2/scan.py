@@ -1,6 +1,6 @@
 """A bounded byte scan: what must be known of a message before it is stored and answered.
 
-No decoding, no splitting of the body: MSH, and every PID-3, MRG-1 and the first OBR-3, for lane
+No decoding, no splitting of the body: MSH, and every PID-3, MRG-1 and OBR-3, for lane
 keys, answers and echoes. Mapping reads the message again, properly, with `er7`.
 Source: site rules 5 and 17; reliability.md 0.3; HL7 v2.5.1 chapter 2.15.9.
 """
@@ -14,7 +14,7 @@ from mappings.errors import UnreadableMessage
 
 # Identifiers beyond this offset are not looked for; the lane is then the connection.
 _SCANNED = 1 << 20
-_MOST_PATIENTS = 200
+_MOST_SEGMENTS = 200  # of a kind
 _MSH7 = 6
 
 
@@ -27,14 +27,14 @@ class Header:
         delimiters: MSH-1 followed by MSH-2.
         patient_ids: Every repetition of every PID-3, as sent.
         prior_ids: Every repetition of every MRG-1, as sent.
-        filler: First OBR-3, as sent.
+        fillers: Every OBR-3, as sent; blank ones are left out.
     """
 
     msh: tuple[bytes, ...]
     delimiters: bytes
     patient_ids: tuple[bytes, ...]
     prior_ids: tuple[bytes, ...]
-    filler: bytes
+    fillers: tuple[bytes, ...]
 
     def field(self, number: int) -> bytes:
         """MSH-`number` as sent; empty when it was not."""
@@ -121,14 +121,13 @@ def scan(raw: bytes) -> Header:
     for ending in endings:
         _collect(raw, ending + b"PID" + separator, 3, patients)
         _collect(raw, ending + b"MRG" + separator, 1, priors)
-        if not fillers:
-            _collect(raw, ending + b"OBR" + separator, 3, fillers, most=1)
+        _collect(raw, ending + b"OBR" + separator, 3, fillers)
     return Header(
         tuple(fields),
         separator + marks,
         _repetitions(patients, repetition),
         _repetitions(priors, repetition),
-        fillers[0] if fillers else b"",
+        tuple(fillers),
     )
 
 
@@ -173,13 +172,11 @@ def _end(raw: bytes, start: int) -> int:
     return carriage if line < 0 else line
 
 
-def _collect(
-    raw: bytes, opening: bytes, number: int, found: list[bytes], most: int = _MOST_PATIENTS
-) -> None:
+def _collect(raw: bytes, opening: bytes, number: int, found: list[bytes]) -> None:
     """Add field `number` of each segment that opens so."""
     separator = opening[-1:]
     at = raw.find(opening, 0, _SCANNED)
-    while at >= 0 and len(found) < most:
+    while at >= 0 and len(found) < _MOST_SEGMENTS:
         field = at + len(opening)
         end = _end(raw, field)
         fields = raw[field:end].split(separator, number)

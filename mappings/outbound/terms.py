@@ -23,6 +23,7 @@ OWN_SYSTEMS = (
     "ai-method",
     "ai-status",
     "ai-input",
+    "training-data",
 )
 
 UCUM = "http://unitsofmeasure.org"

@@ -17,7 +17,9 @@ def _plain(resource: dict[str, object]) -> dict[str, object]:
     return made
 
 
-def _oru_copy(report: dict[str, object], who: Chart, now: datetime) -> bytes:
+def _oru_copy(
+    report: dict[str, object], who: Chart, now: datetime, *, named: str = "^ONCORD", more: str = ""
+) -> bytes:
     """The engine's ORU copy of our report, with our filler number."""
     filler = next(
         i["value"]
@@ -28,8 +30,8 @@ def _oru_copy(report: dict[str, object], who: Chart, now: datetime) -> bytes:
     return (
         f"MSH|^~\\&|ENGINE|DEMOHOSP|LIS|DEMOHOSP|{stamp}||ORU^R01^ORU_R01|E1|P|2.5.1\r"
         f"PID|1||{who.number}^^^DEMOHOSP^MR\r"
-        f"OBR|1||{filler}^ONCORD|18748-4^AI^LN|||{stamp}|||||||||||||||{stamp}|||P\r"
-        "OBX|1|NM|1834-1^AFP^LN||31.4|ng/mL|||||P\r"
+        f"OBR|1||{filler}{named}|18748-4^AI^LN|||{stamp}|||||||||||||||{stamp}|||P\r"
+        f"OBX|1|NM|1834-1^AFP^LN||31.4|ng/mL|||||P\r{more}"
     ).encode()
 
 
@@ -92,3 +94,49 @@ def test_a_persons_own_results_beside_an_echo_still_count(line: Line, who: Chart
     line.settle()
     assert "K74.6" in {e.code.code for e in line.entries(who) if e.code}
     assert 1 == len(line.deliveries(who))
+
+
+def test_an_engines_copy_without_our_name_is_known_by_its_number(line: Line, who: Chart):
+    """A bare OBR-3 is one of our fillers; beside another's result the message is parked."""
+    line.register(who)
+    line.evidence(who)
+    line.settle()
+    [report] = line.in_ehr("DiagnosticReport")
+    entries = len(line.entries(who))
+    lab = "OBR|2||L7^LIS|1834-1^AFP^LN\rOBX|1|NM|1834-1^AFP^LN||9|ng/mL|||||F\r"
+    for more in ("", lab):
+        copy = _oru_copy(report, who, line.clock(), named="", more=more)
+        assert b"|AA|" in line.send(copy.replace(b"|E1|", b"|E%d|" % len(more)))
+    line.settle()
+    assert ["echo"] == [m["reason"] for m in line.inbound("ignored") if m["door"] == "mllp"]
+    [parked] = line.inbound("parked")
+    assert "results of ours stand in it beside results of others" == parked["reason"]
+    assert entries == len(line.entries(who))
+
+
+def test_what_an_ehr_has_left_of_our_report_is_known_by_its_id(line: Line, who: Chart):
+    """Identifiers, codes and labels are gone: it still stands where we wrote it."""
+    line.register(who)
+    line.evidence(who)
+    line.settle()
+    [report] = line.in_ehr("DiagnosticReport")
+    entries = len(line.entries(who))
+    left = _plain(report)
+    for name in ("identifier", "meta", "code", "performer", "extension"):
+        left.pop(name)
+    left["code"] = {"text": "liver"}
+    patient = _plain(line.in_ehr("Patient")[0])
+    bundle = {
+        "resourceType": "Bundle", "type": "collection",
+        "entry": [
+            {"fullUrl": f"http://ehr.example/{r['resourceType']}/{r['id']}", "resource": r}
+            for r in (patient, left)
+        ],
+    }  # fmt: skip
+    assert 202 == line.fhir(bundle).status_code
+    line.settle()
+    fresh = line.entries(who)[entries:]
+    assert [] == [e.kind for e in fresh if e.kind not in ("patient", "alias")]
+    with reading(line.parts.engine) as connection:
+        seen = {row.reference for row in messages.sightings(connection)}
+    assert f"DiagnosticReport/{report['id']}" in seen

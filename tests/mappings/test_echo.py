@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mappings.echo import is_own, is_own_message
+from mappings.echo import filler_numbers, is_own, own_share
 from mappings.hl7v2.scan import scan
 
 OURS = frozenset({"https://hospital.example/ns/ai-result"})
@@ -27,6 +27,18 @@ LABEL = {"security": [{"code": "AIAST"}]}
             {"meta": LABEL, "agent": [{"who": {"identifier": {"system": next(iter(OURS))}}}]},
             True,
         ),
+        (
+            {
+                "meta": LABEL,
+                "performer": [
+                    {"display": "Hospital"},
+                    {"extension": [{"valueReference": {"reference": "Device/ours"}}]},
+                ],
+            },
+            True,
+        ),
+        ({"meta": LABEL, "device": {"reference": "https://ehr.example/fhir/Device/ours"}}, True),
+        ({"meta": LABEL, "performer": [{"extension": ["x", {"valueReference": 3}]}]}, False),
         ({"meta": "x", "identifier": ["y"]}, False),
         ({}, False),
     ],
@@ -39,19 +51,35 @@ def test_a_resource_is_ours_by_identifier_or_by_label_and_device(
 
 
 @pytest.mark.parametrize(
-    ("sender", "filler", "own"),
+    ("sender", "fillers", "share"),
     [
-        ("ONCORD", "1^LAB", True),
-        ("LAB", "1^ONCORD", True),
-        ("LAB", "1^X^urn:ours^URI", True),
-        ("LAB", "ONCORD^LAB", False),
-        ("LAB", "", False),
+        ("ONCORD", ["1^LAB"], "all"),
+        ("LAB", ["1^ONCORD"], "all"),
+        ("LAB", ["1^X^urn:ours^URI"], "all"),
+        ("LAB", ["AI1F"], "all"),
+        ("LAB", ["AI1F^LAB", "2^ONCORD"], "all"),
+        ("LAB", ["1^LAB", "2^ONCORD"], "part"),
+        ("LAB", ["ONCORD^LAB"], "none"),
+        ("LAB", ["AI20"], "none"),
+        ("LAB", [""], "none"),
+        ("LAB", [], "none"),
     ],
 )
-def test_a_message_is_ours_by_sender_or_filler(sender: str, filler: str, own: bool) -> None:
-    """MSH-3, or the namespace of OBR-3 in the engine's copy."""
-    raw = f"MSH|^~\\&|{sender}|H|R|H|2026||ORU^R01|1|P|2.5.1\rOBR|1||{filler}\r".encode()
-    assert own == is_own_message(scan(raw), {"ONCORD"}, {"urn:ours"})
+def test_a_message_is_ours_by_sender_or_fillers(
+    sender: str, fillers: list[str], share: str
+) -> None:
+    """MSH-3, or OBR-3 of each order in the engine's copy: by its name, or known by its number."""
+    orders = "".join(f"OBR|{n}||{filler}\r" for n, filler in enumerate(fillers, 1))
+    header = scan(f"MSH|^~\\&|{sender}|H|R|H|2026||ORU^R01|1|P|2.5.1\r{orders}".encode())
+    assert share == own_share(header, {"ONCORD"}, {"urn:ours"}, {"AI1F"})
+    assert {f.split("^")[0] for f in fillers if f} == filler_numbers(header)
+
+
+def test_an_order_of_what_we_answer_is_no_echo() -> None:
+    """Our question's code stands in the hospital's order, too."""
+    system = "https://site.example/ns/ai-question"
+    asked = {"code": {"coding": [{"system": system, "code": "q"}]}}
+    assert not is_own({"resourceType": "ServiceRequest", **asked}, {system})
 
 
 def test_a_report_whose_identifiers_were_dropped_is_still_ours() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -11,6 +12,7 @@ from interop.ledger import images
 from interop.ledger.engine import reading
 from workers.demo import ct, hospital
 from workers.demo.hospital import Chart
+from workers.replay import replay_message
 
 
 def study(line: Line, uid: str) -> Any:
@@ -102,3 +104,89 @@ def test_a_study_is_never_moved_to_another_patient(line: Line, who: Chart, other
     row = study(line, who.study_uid)
     assert (line.person(who), "complete") == (row.person, row.state)
     assert ["the study belongs to another patient"] == [m["reason"] for m in line.inbound("parked")]
+
+
+def test_a_dose_report_ahead_of_its_ct_does_not_hide_it_either(line: Line, who: Chart):
+    """Whatever comes first, the CT tells what the study is."""
+    line.register(who)
+    series = by_series(who)
+    report = next(ct.instances(who))
+    report.Modality, report.StudyDescription, report.BodyPartExamined = "SR", "dose", ""
+    report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = (
+        report.SOPInstanceUID + ".9"
+    )
+    report.SeriesInstanceUID += ".9"
+    for part in ([report], *series):
+        line.stow(*part)
+        line.settle()
+    row = study(line, who.study_uid)
+    told = (row.modality, row.body["body_part"], row.body["description"])
+    assert ("CT", "LIVER", series[0][0].StudyDescription) == told
+
+
+def test_silence_does_not_complete_what_is_not_read_yet(line: Line, who: Chart):
+    """Instances wait in the queue while the silence ends: they are read first."""
+    line.register(who)
+    first, *rest = by_series(who)
+    line.stow(*first)
+    line.settle()
+    for part in rest:
+        line.stow(*part)
+    line.clock.forward(seconds=11)
+    line.settle()
+    line.clock.forward(seconds=60)
+    line.settle()
+    row = study(line, who.study_uid)
+    assert ("complete", 0) == (row.state, row.revision)
+    assert 4 == len(row.body["phases"])
+
+
+def test_a_torn_instance_does_not_count_until_it_comes_whole(line: Line, who: Chart):
+    """Announced series are complete when every instance of them can be read."""
+    line.register(who)
+    line.send(line.labs(who))
+    line.send(hospital.oru_report(who, line.control_id(), line.clock()))
+    line.fhir(hospital.fhir_history(who, ct.counts(who)))
+    whole = [ct.part10(instance) for instance in ct.instances(who)]
+    line.stow(*whole[:5], whole[5][:-3000], *whole[6:])
+    line.settle()
+    assert "arriving" == study(line, who.study_uid).state
+    line.stow(*whole)
+    line.settle()
+    row = study(line, who.study_uid)
+    assert ("complete", "announced series are complete") == (row.state, row.evidence)
+    assert {("assess", "parked"), ("ingest", "parked")}.isdisjoint(line.jobs())
+    assert ["CONFIRMED"] == [d.state for d in line.deliveries(who)]
+
+
+def test_nothing_of_a_request_that_is_set_aside_counts(line: Line, who: Chart):
+    """One instance with other pixels under its UID: the whole request waits for a person."""
+    line.register(who)
+    first, second, *_ = by_series(who)
+    line.stow(*first)
+    line.settle()
+    first[0].PixelData = bytes(len(first[0].PixelData))
+    line.stow(first[0], *second)
+    line.settle()
+    with reading(line.parts.engine) as connection:
+        counts = images.series_counts(connection, who.study_uid)
+    assert {first[0].SeriesInstanceUID: len(first)} == counts
+
+
+def test_a_replay_leaves_the_newer_version_of_an_instance(line: Line, who: Chart):
+    """Tags were edited since: what is read again is still the older one."""
+    line.register(who)
+    [instance] = by_series(who)[0][:1]
+    old = ct.part10(instance)
+    instance.StudyDescription = "corrected"
+    for part in (old, instance):
+        line.stow(part)
+        line.settle()
+    first = min(m["id"] for m in line.inbound("applied") if m["door"] == "stow")
+    replay_message(line.parts, first)
+    line.settle()
+    with reading(line.parts.engine) as connection:
+        rows = images.of_study(connection, who.study_uid)
+    old_digest = hashlib.sha256(old).hexdigest()
+    assert ["replaced"] == [r.state for r in rows if r.sha256 == old_digest]
+    assert ["current"] == [r.state for r in rows if r.sha256 != old_digest]

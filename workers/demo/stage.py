@@ -126,6 +126,9 @@ class Stage:
         trace: TracebackType | None,
     ) -> None:
         """End every process that was started here."""
+        for process in self._running.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)  # all at once: each takes seconds to end
         for process in reversed(self._running.values()):
             _end(process)
         self._running.clear()
@@ -184,9 +187,8 @@ class Stage:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the process, then SIGKILL to its whole group."""
+    """Wait for a process that was told to end, then SIGKILL to its whole group."""
     if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             process.wait(10)
     with suppress(ProcessLookupError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlmodel import SQLModel
 
 import interop.tables  # noqa: F401  registers the tables
-from interop.errors import LedgerUnavailable
+from interop.errors import LedgerRefuses, LedgerUnavailable
 from interop.ledger.engine import checkpoint, open_ledger, reading, writing
 from interop.migrations import upgrade
 
@@ -63,6 +64,22 @@ def test_postgresql_that_acks_early_is_refused(postgresql_database, setting: str
     admin.dispose()
     with pytest.raises(LedgerUnavailable):
         open_ledger(url)
+
+
+def test_a_value_no_column_takes_is_refused_for_good(ledger: Engine):
+    """Its job is parked: tried again, it would fail again for ever."""
+    with pytest.raises(LedgerRefuses), writing(ledger) as connection:
+        connection.execute(text("INSERT INTO person (id, epoch) VALUES ('p', NULL)"))
+
+
+@pytest.mark.peer("postgresql")
+def test_a_key_longer_than_an_index_page_is_refused_for_good(postgresql_database):
+    """ProgramLimitExceeded is an OperationalError, and yet it will not pass."""
+    engine = open_ledger(postgresql_database())
+    long = {"id": secrets.token_hex(8000)}
+    with pytest.raises(LedgerRefuses), writing(engine) as connection:
+        connection.execute(text("INSERT INTO person (id, epoch) VALUES (:id, 0)"), long)
+    engine.dispose()
 
 
 def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path):

@@ -168,9 +168,10 @@ def test_a_lost_batch_counts_against_none_of_its_jobs(ledger: Engine):
     for _ in range(MOST_ATTEMPTS + 1):
         assert [0, 0] == [c.attempts for c in claim(ledger, now)]
         now += LEASE + timedelta(seconds=1)
+        alone = [*claim(ledger, now), *claim(ledger, now)]
+        assert [1, 1] == [c.attempts for c in alone]
         with writing(ledger) as connection:
-            for held in (*claim(ledger, now), *claim(ledger, now)):
-                assert 1 == held.attempts
+            for held in alone:
                 jobs.postpone(connection, held, until=now, reason="busy")
     assert [] == jobs.parked(ledger)
 

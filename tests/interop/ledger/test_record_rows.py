@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,11 +13,12 @@ import orjson
 import pytest
 from sqlalchemy import Engine, select
 
+from interop.errors import LedgerRefuses
 from interop.ledger import entries, jobs, results
-from interop.ledger.engine import WRITERS, Ids, reading, writing
+from interop.ledger.engine import WRITERS, Ids, open_ledger, reading, writing
 from interop.ledger.jobs import NewJob
 from interop.ledger.results import NewPrediction
-from interop.tables import PredictionRow
+from interop.tables import IdentityRow, PredictionRow
 from mappings.record import Code, Entry, Identifier, Quantity, Source, When
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -219,6 +222,54 @@ def test_an_opened_trigger_goes_along_when_persons_are_joined(ledger: Engine):
     with reading(ledger) as connection:
         row = results.readiness(connection, joined, "liver_dx")
     assert ("a CT", NOW) == (row.trigger, row.triggered_at)
+
+
+@pytest.mark.parametrize("newer", ["lost", "kept"])
+def test_of_two_opened_triggers_the_newer_is_kept(ledger: Engine, newer: str):
+    """Whichever number it waited under."""
+    kept, lost = sorted((person(ledger, MRN), person(ledger, NATIONAL)))
+    with writing(ledger) as connection:
+        for who, name in ((kept, "kept"), (lost, "lost")):
+            at = NOW + timedelta(hours=1) if name == newer else NOW
+            results.put_readiness(
+                connection, who, "liver_dx", state="waiting", body={}, trigger=name,
+                triggered_at=at, now=NOW,
+            )  # fmt: skip
+    joined = person(ledger, MRN, NATIONAL)
+    with reading(ledger) as connection:
+        [row] = results.readiness_of(connection, joined)
+        assert [] == results.readiness_of(connection, lost)
+    assert newer == row.trigger
+
+
+@pytest.mark.peer("postgresql")
+@pytest.mark.parametrize("names", [(NATIONAL, MRN), (MRN, NATIONAL), (MRN,)])
+def test_persons_made_at_one_moment_are_one(
+    postgresql_database: Callable[[], str], names: tuple[Identifier, ...]
+):
+    """Two workers name a new patient at once: who comes second joins the first."""
+    ledger = open_ledger(postgresql_database())
+    second: list[str] = []
+    worker = threading.Thread(target=lambda: second.append(person(ledger, *names)))
+    with writing(ledger) as connection:
+        entries.resolve(connection, [MRN])
+        worker.start()
+        worker.join(0.3)
+        assert [] == second
+    worker.join(20)
+    with reading(ledger) as connection:
+        assert {second[0]} == {entries.person_of(connection, [name]) for name in names}
+        assert [(second[0],)] == connection.execute(select(IdentityRow.person).distinct()).all()
+    ledger.dispose()
+
+
+@pytest.mark.peer("postgresql")
+def test_a_value_that_is_no_text_is_refused_for_good(postgresql_database: Callable[[], str]):
+    """PostgreSQL takes no NUL: the message is parked, not tried for ever."""
+    ledger = open_ledger(postgresql_database())
+    with pytest.raises(LedgerRefuses):
+        append(ledger, entry("observation/\0"))
+    ledger.dispose()
 
 
 def test_a_job_given_back_in_order_has_lost_no_worker(ledger: Engine):

@@ -45,7 +45,8 @@ def test_every_identifier_of_a_merge_is_found(end: bytes) -> None:
 
 def test_the_filler_number_is_found() -> None:
     """OBR-3 tells our own echo."""
-    assert b"AI-1^ONCORD" == scan(oru(obr(f3="AI-1^ONCORD"), obx())).filler
+    sent = oru(obr(f3="AI-1^ONCORD"), obx(), obr(f3="L2^LAB"), obx())
+    assert (b"AI-1^ONCORD", b"L2^LAB") == scan(sent).fillers
 
 
 def test_other_delimiters_are_honoured() -> None:
