@@ -39,7 +39,7 @@ class Doorbell:
     """
 
     def __init__(self, app: Celery, engine: Engine | None, now: Callable[[], datetime]) -> None:
-        self._app, self._engine, self._now = app, engine, now
+        self._rings, self._engine, self._now = Rings(app), engine, now
         self._due: set[str] = set()
         self._rung: dict[str, float] = {}
         self._wake = threading.Condition()
@@ -93,14 +93,9 @@ class Doorbell:
         return [stage for stage in waiting if self._rung.get(stage, 0.0) < quiet]
 
     def _send(self, stage: str) -> None:
-        try:
-            self._app.send_task(
-                "oncord.drain", (stage,), queue=STAGES[stage], retry=False, ignore_result=True
-            )
-            self._rung[stage] = time.monotonic()
-        except Exception as error:  # noqa: BLE001  any broker failure: the sweeper rings again
-            self._rung[stage] = time.monotonic() - _PATIENCE_S + _SWEEP_S
-            log.warning("doorbell.broker_unavailable", stage=stage, error=type(error).__name__)
+        now = time.monotonic()
+        # A ring that could not be sent is tried again at the next sweep.
+        self._rung[stage] = now if self._rings.ring(stage) else now - _PATIENCE_S + _SWEEP_S
 
 
 class Rings:
@@ -109,11 +104,13 @@ class Rings:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
-    def ring(self, stage: str) -> None:
-        """Ring from a worker, after its commit; a lost ring costs a sweep."""
+    def ring(self, stage: str) -> bool:
+        """Ring after a commit; whether the broker took it. A lost ring costs a sweep."""
         try:
             self._app.send_task(
                 "oncord.drain", (stage,), queue=STAGES[stage], retry=False, ignore_result=True
             )
         except Exception as error:  # noqa: BLE001  any broker failure: the sweeper rings again
             log.warning("doorbell.broker_unavailable", stage=stage, error=type(error).__name__)
+            return False
+        return True

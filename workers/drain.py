@@ -77,7 +77,7 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
 
 
 def drain(
-    stage: Stage, engine: Engine, *, now: Callable[[], datetime], ring: Callable[[str], None]
+    stage: Stage, engine: Engine, *, now: Callable[[], datetime], ring: Callable[[str], object]
 ) -> int:
     """Work a stage until it is empty or the bounds are reached; how many jobs were worked."""
     deadline = time.monotonic() + MOST_S
