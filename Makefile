@@ -8,12 +8,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 ARGS ?=
 REQUIRE_PEERS ?=
+CYCLES ?= 1000
 
-.PHONY: help demo test lint format bench train doctor clean check-machine
+.PHONY: help demo test soak lint format bench train doctor clean check-machine
 
 help:
 	@echo "make demo  [ARGS='--once --report FILE']   one synthetic patient, every door"
 	@echo "make test  [REQUIRE_PEERS=1] [ARGS=...]    every test; peers that are missing are named"
+	@echo "make soak  [CYCLES=1000]                   the service killed under load, so many times"
 	@echo "make lint                                  ruff, mypy --strict, import-linter, compose"
 	@echo "make bench [ARGS=NAME]                     us and the peers side by side"
 	@echo "make train                                 the liver_dx pack from nothing (about an hour)"
@@ -50,6 +52,9 @@ doctor: $(VENV)/.cpu
 
 test: $(VENV)/.test
 	@REQUIRE_PEERS=$(REQUIRE_PEERS) $(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/.test
+	@$(BIN)/python -m pytest tests/faults/test_kill_loop.py --kill-cycles=$(CYCLES)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .

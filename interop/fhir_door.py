@@ -18,7 +18,8 @@ import orjson
 
 from interop import metrics
 from interop.errors import LedgerUnavailable
-from interop.ledger.intake import GroupCommit, Received
+from interop.ledger.intake import GroupCommit
+from interop.ledger.received import Received
 from mappings import fhir
 from mappings.errors import InvalidResource, Issue
 from mappings.fhir.door import outcome, parse, validate

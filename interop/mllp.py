@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar, cast
 
 import structlog
 
 from interop import metrics
 from interop.errors import LedgerUnavailable
-from interop.ledger.intake import GroupCommit, Received, Stored
+from interop.ledger.intake import GroupCommit
+from interop.ledger.received import Received, Stored
 from mappings.errors import UnreadableMessage
 from mappings.hl7v2.ack import AckCode, AckError, ack
 from mappings.hl7v2.scan import Header, dedup_digest, scan
@@ -201,7 +203,6 @@ class Listener:
             received_at=now,
             kind=header.message_type,
             lane=_lane(header) or connection.lane,
-            digest=hashlib.sha256(raw).hexdigest(),
             size=len(raw),
             control_key=control_key if certain else None,
             dedup=f"{control_key}/{dedup_digest(raw).hex()}" if certain else None,
@@ -224,7 +225,6 @@ class Listener:
             received_at=now,
             kind="",
             lane=connection.lane,
-            digest=hashlib.sha256(raw).hexdigest(),
             size=len(raw),
             body=raw,
             state="quarantined",
@@ -233,20 +233,11 @@ class Listener:
         )
 
     def _verdict(self, header: Header) -> tuple[AckCode, AckError | None]:
-        """AA or AR, CA or CR; AR only for a wrong processing id or version (site rule 16)."""
-        error: AckError | None = None
-        if header.processing_id not in self.interface.processing_ids:
-            error = AckError(
-                code="202",
-                text="Processing id is not taken on this interface",
-                location=("MSH", 1, 11),
-            )
-        elif header.version and not header.version.startswith("2."):
-            error = AckError(
-                code="203", text="Version is not an HL7 version 2", location=("MSH", 1, 12)
-            )
-        letter = "C" if header.enhanced else "A"
-        return cast(AckCode, letter + ("R" if error else "A")), error
+        """AA or AR, CA or CR."""
+        taken = self.interface.processing_ids
+        return _judged(
+            taken, header.field(11), header.field(12), header.delimiters[1:2], header.enhanced
+        )
 
     def _reply(
         self, header: Header, code: AckCode, error: AckError | None, now: datetime
@@ -263,6 +254,26 @@ class Listener:
         code: AckCode = "CE" if header.enhanced else "AE"
         error = AckError(code="207", text="Cannot be stored now; send it again")
         return self._reply(header, code, error, self.now())
+
+
+@lru_cache(maxsize=256)
+def _judged(
+    taken: frozenset[str], processing: bytes, version: bytes, component: bytes, enhanced: bool
+) -> tuple[AckCode, AckError | None]:
+    """AR only for a wrong processing id or version (site rule 16)."""
+    error: AckError | None = None
+    if processing.split(component)[0].decode("utf-8", "replace") not in taken:
+        error = AckError(
+            code="202",
+            text="Processing id is not taken on this interface",
+            location=("MSH", 1, 11),
+        )
+    elif version and not version.startswith(b"2."):
+        error = AckError(
+            code="203", text="Version is not an HL7 version 2", location=("MSH", 1, 12)
+        )
+    letter = "C" if enhanced else "A"
+    return cast(AckCode, letter + ("R" if error else "A")), error
 
 
 def _lane(header: Header) -> str:

@@ -19,7 +19,8 @@ from interop import metrics
 from interop.blobs import BlobStore, Draft
 from interop.errors import LedgerUnavailable, NotMultipart, TooLarge
 from interop.ledger.images import NewInstance
-from interop.ledger.intake import GroupCommit, Received
+from interop.ledger.intake import GroupCommit
+from interop.ledger.received import Received
 from interop.multipart import MultipartReader, PartBegin, PartBytes
 from mappings.dicom.scan import Identity
 from mappings.dicom.scan import scan as scan_part10

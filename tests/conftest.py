@@ -27,6 +27,19 @@ pytest_plugins = ["peers.fixtures", "whole_line"]
 _skipped: Counter[str] = Counter()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long to try."""
+    parser.addoption(
+        "--kill-cycles", type=int, default=25, help="how often the service is killed under load"
+    )
+
+
+@pytest.fixture
+def kill_cycles(request: pytest.FixtureRequest) -> int:
+    """How often the service is killed under load."""
+    return int(request.config.getoption("--kill-cycles"))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail, what needs a peer that is not here."""
     for mark in item.iter_markers("peer"):

@@ -111,28 +111,42 @@ def standing(
     """A site that is up."""
     ehr = sandbox(lambda: datetime.now(UTC))
     with serving(ehr.app()) as base, ExitStack() as held:
-        site_file = home / "site.toml"
-        site_file.write_text(SITE.format(ehr=f"{base}/fhir", pack="", strategy=""))
-        env = {
-            "ONCORD_DATA_DIR": str(home / "data"), "ONCORD_DATABASE_URL": database_url,
-            "ONCORD_BROKER_URL": broker_url, "ONCORD_SITE_FILE": str(site_file),
-            "ONCORD_PACK_FOLDERS": str(PACKS), "ONCORD_HTTP_PORT": "0", "ONCORD_MLLP_PORT": "0",
-            "ONCORD_SECRET": "test", "ONCORD_API_TOKENS": "token", "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(PACKS.parent.parent), **(environment or {}),
-        }  # fmt: skip
-        log = home / "serve.log"
-        held.enter_context(
-            running(
-                [*under, *ONCORD, "serve"], ready=lambda: _ports(log) is not None, log=log, env=env
-            )
-        )
-        ports = _ports(log)
-        assert ports is not None
+        urls = {"ONCORD_DATABASE_URL": database_url, "ONCORD_BROKER_URL": broker_url}
+        env = settled(home, ehr=f"{base}/fhir", **urls, **(environment or {}))
+        ports, _ = held.enter_context(serve(home, env, under=under))
         url = f"http://127.0.0.1:{ports['http']}"
         made = Site(home, ehr, ports["mllp"]["his"], url, env["ONCORD_API_TOKENS"], [], env)
         if workers:
             start_workers(made, held)
         yield made
+
+
+def settled(
+    home: Path, *, ehr: str = "http://127.0.0.1:9/fhir", **environment: str
+) -> dict[str, str]:
+    """A site file in a folder, and the environment of its processes."""
+    site_file = home / "site.toml"
+    site_file.write_text(SITE.format(ehr=ehr, pack="", strategy=""))
+    return {
+        "ONCORD_DATA_DIR": str(home / "data"), "ONCORD_SITE_FILE": str(site_file),
+        "ONCORD_PACK_FOLDERS": str(PACKS), "ONCORD_HTTP_PORT": "0", "ONCORD_MLLP_PORT": "0",
+        "ONCORD_SECRET": "test", "ONCORD_API_TOKENS": "token", "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(PACKS.parent.parent), **environment,
+    }  # fmt: skip
+
+
+@contextmanager
+def serve(
+    home: Path, env: Mapping[str, str], *, under: Sequence[str] = ()
+) -> Iterator[tuple[dict[str, Any], subprocess.Popen[bytes]]]:
+    """`oncord serve`, with the ports it bound."""
+    log = home / "serve.log"
+    with running(
+        [*under, *ONCORD, "serve"], ready=lambda: _ports(log) is not None, log=log, env=env
+    ) as process:
+        ports = _ports(log)
+        assert ports is not None
+        yield ports, process
 
 
 def start_workers(site: Site, held: ExitStack) -> None:

@@ -24,6 +24,7 @@ from inference.training import liver
 from interop.ledger import entries as record_rows
 from interop.ledger import jobs, messages, results
 from interop.ledger.engine import reading
+from interop.ledger.intake import GroupCommit
 from mappings.record import Identifier
 from workers.app import make
 from workers.demo import ct, hospital
@@ -142,17 +143,22 @@ class Line:
     ehr: SandboxEhr
     clock: Clock
     http: str
+    commit: GroupCommit
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10**6)))
 
     def send(self, message: bytes, interface: str = "his") -> bytes:
-        """Send one HL7 message over a connection of its own; the answer."""
+        """Send one HL7 message over a connection of its own; the answer, once the tables have it."""
         with MllpSender("127.0.0.1", self.ports.mllp[interface]) as sender:
-            return sender.send(message)
+            answer = sender.send(message)
+        assert self.commit.settle()
+        return answer
 
     def fhir(self, resource: Any, path: str = "/fhir", method: str = "POST") -> httpx.Response:
         """Push a resource at the FHIR door."""
         headers = {"content-type": "application/fhir+json"}
-        return httpx.request(method, self.http + path, json=resource, headers=headers)
+        answer = httpx.request(method, self.http + path, json=resource, headers=headers)
+        assert self.commit.settle()
+        return answer
 
     def stow(self, *parts: Dataset | bytes, path: str = "/dicomweb/studies") -> httpx.Response:
         """Push instances, or bytes that pretend to be some."""
@@ -163,10 +169,12 @@ class Line:
             for part in parts
         )
         kind = 'multipart/related; type="application/dicom"; boundary=cut'
-        return httpx.post(
+        answer = httpx.post(
             self.http + path, content=body + b"--cut--\r\n", headers={"content-type": kind},
             timeout=60,
         )  # fmt: skip
+        assert self.commit.settle()
+        return answer
 
     def control_id(self) -> str:
         """A fresh MSH-10."""
@@ -249,7 +257,7 @@ def opened(
             site.format(ehr=ehr_url or f"{base}/fhir", pack=pack, strategy=strategy)
         )
         settings = Settings(
-            data_dir=home, database_url=database_url, broker_url="memory://",
+            data_dir=home, journal_dir=home / "journal", database_url=database_url, broker_url="memory://",
             site_file=site_file, pack_folders=(packs,), http_port=0, mllp_port=0,
             secret=b"test", writer=1,
         )  # fmt: skip
@@ -260,7 +268,8 @@ def opened(
         worker = Worker(other, Rings(make("memory://")))
         ports = asyncio.run_coroutine_threadsafe(service.start(), loop).result(20)
         try:
-            yield Line(other, worker, ports, ehr, clock, f"http://127.0.0.1:{ports.http}")
+            http = f"http://127.0.0.1:{ports.http}"
+            yield Line(other, worker, ports, ehr, clock, http, service.commit)
         finally:
             asyncio.run_coroutine_threadsafe(service.stop(), loop).result(20)
             other.engine.dispose()

@@ -6,6 +6,7 @@ Started by `oncord serve`. Workers are processes of their own (`oncord worker`).
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import signal
@@ -22,6 +23,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 
+from interop import metrics
 from interop.api import Doors, build
 from interop.errors import LedgerUnavailable
 from interop.fhir_door import FhirDoor, FhirInterface
@@ -70,7 +72,8 @@ class LedgerGauges(Collector):
 
 
 _DRAIN_S = 10.0
-_SWITCH_S = 0.0005
+_SWITCH_S = 0.0001
+_GC_ALLOCATIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,14 @@ class Service:
         settings, site = parts.settings, parts.site
         self._gauges = LedgerGauges(parts.engine)
         self.doorbell = Doorbell(make(settings.broker_url), parts.engine, parts.now)
-        self._commit = GroupCommit(
-            parts.engine, parts.ids, lambda _new: self.doorbell.ring("ingest")
+        self.commit = GroupCommit(
+            parts.engine,
+            parts.ids,
+            settings.journal_dir,
+            lambda _new: self.doorbell.ring("ingest"),
         )
         self._listeners = [
-            Listener(interface, self._commit, now=parts.now, next_control_id=_control_ids())
+            Listener(interface, self.commit, now=parts.now, next_control_id=_control_ids())
             for interface in site.mllp
         ]
         self._http = _http_server(settings, self._doors())
@@ -108,9 +114,9 @@ class Service:
         url = f"http://{parts.settings.host}:{parts.settings.http_port}/dicomweb"
         fhir = FhirInterface(name=site.fhir, site=site.sender(site.fhir))
         return Doors(
-            fhir=FhirDoor(fhir, self._commit, now=parts.now),
+            fhir=FhirDoor(fhir, self.commit, now=parts.now),
             stow={
-                name: StowDoor(path, parts.blobs, self._commit, now=parts.now, retrieve_url=url)
+                name: StowDoor(path, parts.blobs, self.commit, now=parts.now, retrieve_url=url)
                 for name, path in site.stow.items()
             },
             ready=self.findings,
@@ -126,6 +132,8 @@ class Service:
                 connection.exec_driver_sql("SELECT 1")
         except LedgerUnavailable as error:
             found.append(f"ledger: {error.reason}")
+        if self.commit.journal.broken:
+            found.append(self.commit.journal.broken)
         return found
 
     def question(self, authority: str, value: str) -> list[dict[str, Any]] | None:
@@ -149,9 +157,13 @@ class Service:
         # The committing thread comes back from each fsync to a lock that the doorbell's thread may
         # hold: at Python's 5 ms that wait would cost more than the commit.
         sys.setswitchinterval(_SWITCH_S)
+        # What stands after the start stays: collections need not walk it while senders wait.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GC_ALLOCATIONS)
         self._parts.blobs.sweep()
         REGISTRY.register(self._gauges)
-        self._commit.start()
+        self.commit.start()
         self.doorbell.start()
         ports: dict[str, int] = {}
         for number, listener in enumerate(self._listeners):
@@ -180,14 +192,18 @@ class Service:
         self._http.should_exit = True
         await asyncio.wait_for(self._serving, _DRAIN_S)
         self._keeping.cancel()
-        await asyncio.to_thread(self._commit.stop)
+        await asyncio.to_thread(self.commit.stop)
         await asyncio.to_thread(self.doorbell.stop)
         REGISTRY.unregister(self._gauges)
         self._parts.close()
         log.info("service.stopped", pid=os.getpid())
 
     async def run(self, started: Callable[[Ports], None] | None = None) -> None:
-        """Serve until SIGTERM or SIGINT."""
+        """Serve until SIGTERM or SIGINT, or until the journal's disk fails.
+
+        Raises:
+            LedgerUnavailable: A sync failed: nothing can be taken before a person has looked.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -196,11 +212,16 @@ class Service:
             started(ports)
         await self._stopping.wait()
         await self.stop()
+        if self.commit.journal.broken:
+            raise LedgerUnavailable(self.commit.journal.broken)
 
     async def _keep_house(self) -> None:
-        """Checkpoint SQLite's WAL; only this process does (site rule 26)."""
+        """Checkpoint SQLite's WAL, as only this process does (site rule 26); watch the journal."""
         while True:
             await asyncio.sleep(_CHECKPOINT_S)
+            metrics.journal_waiting.set(self.commit.journal.waiting_bytes)
+            if self.commit.journal.broken:
+                self._stopping.set()
             try:
                 await asyncio.to_thread(checkpoint, self._parts.engine)
             except Exception as error:  # noqa: BLE001  housekeeping never ends the service

@@ -24,6 +24,7 @@ class Settings:
 
     Attributes:
         data_dir: Blobs, embedded database, generated secret.
+        journal_dir: The service's journal: local, durable, and of one service process only.
         database_url: `sqlite:///…` or `postgresql+psycopg://…`.
         broker_url: `sqla+sqlite:///…`, `amqp://…` or `redis://…`.
         site_file: TOML of the site.
@@ -43,6 +44,7 @@ class Settings:
     """
 
     data_dir: Path
+    journal_dir: Path
     database_url: str
     broker_url: str
     site_file: Path
@@ -74,6 +76,7 @@ class Settings:
         )
         made = cls(
             data_dir=data_dir,
+            journal_dir=Path(env.get("ONCORD_JOURNAL_DIR", data_dir / "journal")).resolve(),
             database_url=env.get("ONCORD_DATABASE_URL", f"sqlite:///{data_dir}/ledger.db"),
             broker_url=env.get("ONCORD_BROKER_URL", f"sqla+sqlite:///{data_dir}/broker.db"),
             site_file=Path(env.get("ONCORD_SITE_FILE", "sites/site.toml")),

@@ -1,331 +1,130 @@
-"""Intake: what a door received, committed durably in groups before anybody is answered.
+"""Intake: what a door received, durable in groups before anybody is answered.
 
-One loop per process commits; all that it took in one turn shares an fsync. The job that will map
-the message is written in the same transaction.
+One loop per process commits to the journal; all that it took in one turn shares an fsync.
 Source: architecture.md "The flow"; reliability.md 4.1; site rules 5 and 17.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
-from typing import Any, Literal
+from pathlib import Path
 
+import structlog
 import uvloop
 from sqlalchemy import Engine
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.pool import PoolProxiedConnection
 
 from interop.errors import LedgerUnavailable, RowRefused
-from interop.ledger.engine import BulkInsert, Ids
-from interop.ledger.images import INSTANCE_COLUMNS, NewInstance
-from interop.tables import Inbound, InstanceRow, Job
+from interop.ledger.engine import Ids
+from interop.ledger.journal import Journal
+from interop.ledger.known import Known, known
+from interop.ledger.mover import Mover
+from interop.ledger.received import Received, Record, Stored, packed
+
+log = structlog.get_logger()
 
 _MOST_A_COMMIT = 256
+_MOST_BYTES = 32 * 1024 * 1024
 _GRACE_S = 0.0002
-_LOOK_S = 0.0003
-_LONGEST_WAIT_S = 5.0
-_inbound = Inbound.__table__  # type: ignore[attr-defined]
-_job = Job.__table__  # type: ignore[attr-defined]
-_instance = InstanceRow.__table__  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One message as a door took it.
-
-    Attributes:
-        door: `mllp`, `fhir` or `stow`.
-        control_key: Digest of (interface, MSH-3, MSH-4, MSH-10), or None where nothing like it is.
-        dedup: `control_key`, a slash, and the digest that an exact duplicate shares (MSH-7 left
-            out), or None. One index answers both questions: is it known, is its number reused.
-        body: The bytes, or None where they lie in blobs.
-        reply: The answer to give, and to give again to an exact duplicate.
-        state: `received`, or `rejected` and `quarantined` for what is only kept.
-        stage: Stage of the job that takes it further, or None.
-        not_before: When that job may start, or None for at once.
-        instances: SOP instances whose blobs are durable, written in the same transaction.
-    """
-
-    door: str
-    interface: str
-    received_at: datetime
-    kind: str
-    lane: str
-    digest: str
-    size: int
-    control_key: str | None = None
-    dedup: str | None = None
-    body: bytes | None = None
-    reply: bytes | None = None
-    code: str = ""
-    origin: str = "live"
-    state: str = "received"
-    reason: str = ""
-    stage: str | None = "ingest"
-    not_before: datetime | None = None
-    instances: tuple[NewInstance, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What became of a `Received`.
-
-    Attributes:
-        id: Ledger id; of the first copy when this is an exact duplicate.
-        reply: The answer to send: the stored one for an exact duplicate.
-        seen: `new`, `duplicate`, or `reused` (same control id, other bytes: kept, and alarming).
-    """
-
-    id: int
-    reply: bytes | None
-    seen: Literal["new", "duplicate", "reused"]
 
 
 class Intake:
-    """Writes batches of received messages over one driver connection kept for it.
+    """Judges what was received against what is known, and appends it to the journal.
 
-    This is the acknowledgement path: statements are compiled once, and each costs what the driver
-    costs. On any error the connection is thrown away with its transaction.
+    This is the acknowledgement path. What the tables do not have yet is remembered here until the
+    mover says that they do; so whatever was acknowledged is known in one place or the other.
 
     Args:
-        engine: The ledger.
+        engine: The ledger, read only here.
         ids: The process's id sequence.
+        journal: Where records become durable.
     """
 
-    def __init__(self, engine: Engine, ids: Ids) -> None:
-        self._engine, self._ids = engine, ids
+    def __init__(self, engine: Engine, ids: Ids, journal: Journal) -> None:
+        self._engine, self._ids, self._journal = engine, ids, journal
         self._dialect = engine.dialect.name
-        self._inbound = BulkInsert(_inbound, _INBOUND_COLUMNS, engine)
-        self._job = BulkInsert(_job, _JOB_COLUMNS, engine)
-        self._instance = BulkInsert(_instance, INSTANCE_COLUMNS, engine, ignore=True)
+        self._waiting: Known = {}
         self._connection: PoolProxiedConnection | None = None
 
-    def commit(self, batch: Sequence[Received]) -> list[Stored]:
-        """Write a batch and its jobs in one durable transaction, in the order given.
+    def commit(self, batch: Sequence[Received]) -> list[Stored | LedgerUnavailable]:
+        """Make a batch durable, in the order given; the fate of each.
 
         Raises:
-            RowRefused: The database will not take a row of it; nothing was committed.
-            LedgerUnavailable: Nothing of the batch was committed, or nobody knows.
+            LedgerUnavailable: Nothing of the batch was kept.
         """
-        try:
-            if self._connection is None:
-                self._connection = self._open()
-            cursor = self._connection.cursor()
-            if self._dialect == "sqlite":
-                _begin(cursor)
-            stored = self._write(cursor, batch)
-            self._connection.commit()
-            cursor.close()
-        except self._engine.dialect.loaded_dbapi.Error as error:
-            self.close()
-            dbapi = self._engine.dialect.loaded_dbapi
-            refused = isinstance(error, (dbapi.DataError, dbapi.IntegrityError))
-            kind = RowRefused if refused else LedgerUnavailable
-            raise kind(f"{type(error).__name__} while committing") from error
-        except Exception as error:  # the reply path: a sender must never wait in vain
-            self.close()
-            raise RowRefused(f"{type(error).__name__} while committing") from error
-        else:
-            return stored
+        seen = self._known([item.control_key for item in batch if item.control_key])
+        fates: list[Stored | LedgerUnavailable] = []
+        records: list[tuple[bytes, bytes]] = []
+        fresh: list[tuple[Received, int]] = []
+        for item in batch:
+            earlier = seen.get(item.control_key, {}) if item.control_key else {}
+            again = earlier.get(item.dedup) if item.dedup else None
+            row_id = again[0] if again else self._ids.next(int(item.received_at.timestamp() * 1000))
+            try:
+                records.append(packed(row_id, None if again else item))
+            except (TypeError, ValueError) as error:
+                fates.append(RowRefused(f"{type(error).__name__} while writing the journal"))
+                continue
+            if again:
+                fates.append(Stored(row_id, again[1], "duplicate"))
+                continue
+            fates.append(Stored(row_id, item.reply, "reused" if earlier else "new"))
+            fresh.append((item, row_id))
+            if item.control_key and item.dedup:
+                seen.setdefault(item.control_key, {})[item.dedup] = (row_id, item.reply)
+        if records:
+            self._journal.append(records)
+        for item, row_id in fresh:
+            if item.control_key and item.dedup:
+                waiting = self._waiting.setdefault(item.control_key, {})
+                waiting[item.dedup] = (row_id, item.reply)
+        return fates
 
-    def _open(self) -> PoolProxiedConnection:
-        connection = self._engine.raw_connection()
-        if self._dialect == "sqlite":
-            connection.cursor().execute("PRAGMA busy_timeout=0")  # `_begin` waits, and wakes sooner
-        return connection
+    def forget(self, records: Sequence[Record]) -> None:
+        """The tables have these now."""
+        for record in records:
+            item = record.received
+            if item is None or item.control_key is None:
+                continue
+            waiting = self._waiting.get(item.control_key)
+            if waiting is not None:
+                waiting.pop(item.dedup or "", None)
+                if not waiting:
+                    del self._waiting[item.control_key]
 
     def close(self) -> None:
-        """Give the connection up; what it had not committed is rolled back."""
+        """Give the reading connection up."""
         if self._connection is not None:
-            # Closing alone leaves SQLite's write lock held while an error's frames hold a cursor.
-            with suppress(self._engine.dialect.loaded_dbapi.Error):
-                self._connection.rollback()
             self._connection.invalidate()
             self._connection = None
 
-    def _write(self, cursor: DBAPICursor, batch: Sequence[Received]) -> list[Stored]:
-        known = self._known(cursor, batch)
-        stored: list[Stored] = []
-        fresh: list[tuple[Received, int]] = []
-        for item in batch:
-            earlier = known.get(item.control_key, {}) if item.control_key else {}
-            if item.dedup is not None and item.dedup in earlier:
-                first, reply = earlier[item.dedup]
-                stored.append(Stored(first, reply, "duplicate"))
-                continue
-            row_id = self._ids.next(int(item.received_at.timestamp() * 1000))
-            fresh.append((item, row_id))
-            stored.append(Stored(row_id, item.reply, "reused" if earlier else "new"))
-            if item.control_key and item.dedup:
-                known.setdefault(item.control_key, {})[item.dedup] = (row_id, item.reply)
-        self._inbound.run(cursor, [_row(item, row_id) for item, row_id in fresh])
-        self._job.run(cursor, [_job_row(i, row_id) for i, row_id in fresh if i.stage])
-        for item, row_id in fresh:
-            if item.instances:
-                self._instance.run(cursor, [_instance_row(item, row_id, i) for i in item.instances])
-        for duplicate in stored:
-            if duplicate.seen == "duplicate":
-                cursor.execute(_RESENT[self._dialect], (duplicate.id,))
-        return stored
+    def _known(self, keys: Sequence[str]) -> Known:
+        """What was acknowledged under these keys, in the tables or on the way to them.
 
-    def _known(
-        self, cursor: DBAPICursor, batch: Sequence[Received]
-    ) -> dict[str, dict[str, tuple[int, bytes | None]]]:
-        """What is stored under the control ids of a batch: control key → dedup → (id, reply)."""
-        known: dict[str, dict[str, tuple[int, bytes | None]]] = {}
-        keys = list({item.control_key for item in batch if item.control_key})
-        if not keys:
-            return known
-        # "0" follows "/" in ASCII: a range holds every dedup that begins with a key and its slash.
-        bounds = tuple(bound for key in keys for bound in (f"{key}/", f"{key}0"))
-        cursor.execute(_ranges(self._dialect, len(keys)), bounds)
-        for dedup, row_id, reply in cursor.fetchall():
-            known.setdefault(dedup.partition("/")[0], {})[dedup] = (row_id, reply)
-        return known
-
-
-def _begin(cursor: DBAPICursor) -> None:
-    """Take SQLite's write lock as soon as it is free.
-
-    SQLite's own wait sleeps up to 100 ms between two looks, and a worker that takes the lock again
-    at once is never caught out: the senders' answers wait here, so this looks more often.
-    """
-    until = time.monotonic() + _LONGEST_WAIT_S
-    while True:
+        Raises:
+            LedgerUnavailable: The tables cannot be asked.
+        """
+        # First what waits, then the tables: what is moved between the two looks is found by both.
+        waiting = {key: dict(self._waiting[key]) for key in set(keys) if key in self._waiting}
         try:
-            cursor.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(_LOOK_S)
-        else:
-            return
+            if self._connection is None:
+                self._connection = self._open()
+            found = known(self._connection.cursor(), self._dialect, keys)
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            self.close()
+            raise LedgerUnavailable(f"{type(error).__name__} while looking up") from error
+        for key, there in waiting.items():
+            found.setdefault(key, {}).update(there)
+        return found
 
-
-_RESENT = {
-    "sqlite": "UPDATE inbound SET resent = resent + 1 WHERE id = ?",
-    "postgresql": "UPDATE inbound SET resent = resent + 1 WHERE id = %s",
-}
-
-
-@lru_cache(maxsize=2 * _MOST_A_COMMIT)
-def _ranges(dialect: str, count: int) -> str:
-    """One query for the rows of `count` ranges of dedup, each an index range."""
-    if dialect == "sqlite":
-        pairs = ",".join(["(?,?)"] * count)
-        return (
-            f"WITH range(low, high) AS (VALUES {pairs}) SELECT dedup, id, reply "  # noqa: S608
-            "FROM range CROSS JOIN inbound ON dedup >= low AND dedup < high"
-        )
-    pairs = ",".join(["(%s,%s)"] * count)
-    return (
-        f"WITH range(low, high) AS (VALUES {pairs}) SELECT dedup, id, reply "  # noqa: S608
-        "FROM range JOIN inbound ON dedup >= low AND dedup < high"
-    )
-
-
-_INBOUND_COLUMNS = (
-    "id",
-    "door",
-    "interface",
-    "origin",
-    "received_at",
-    "kind",
-    "dedup",
-    "digest",
-    "size",
-    "lane",
-    "body",
-    "reply",
-    "code",
-    "state",
-    "reason",
-    "resent",
-)
-_JOB_COLUMNS = (
-    "id",
-    "stage",
-    "lane",
-    "key",
-    "state",
-    "attempts",
-    "fence",
-    "not_before",
-    "created_at",
-    "reason",
-    "refs",
-)
-
-
-def _text(sent: str) -> str:
-    """Text as every database takes it: a NUL from a sender must not sink the commit."""
-    return sent.replace("\0", "\ufffd")
-
-
-def _row(item: Received, row_id: int) -> tuple[Any, ...]:
-    return (
-        row_id,
-        item.door,
-        item.interface,
-        item.origin,
-        item.received_at,
-        _text(item.kind),
-        item.dedup,
-        item.digest,
-        item.size,
-        _text(item.lane),
-        item.body,
-        item.reply,
-        item.code,
-        item.state,
-        item.reason,
-        0,
-    )
-
-
-def _job_row(item: Received, row_id: int) -> tuple[Any, ...]:
-    return (
-        row_id,
-        item.stage,
-        _text(item.lane),
-        f"{item.stage}/{row_id}",
-        "ready",
-        0,
-        0,
-        item.not_before or item.received_at,
-        item.received_at,
-        "",
-        {"inbound": row_id},
-    )
-
-
-def _instance_row(item: Received, row_id: int, instance: NewInstance) -> tuple[Any, ...]:
-    return (
-        instance.sop_instance_uid,
-        instance.sha256,
-        instance.study_instance_uid,
-        instance.series_instance_uid,
-        instance.sop_class_uid,
-        instance.modality,
-        instance.transfer_syntax_uid,
-        _text(instance.authority),
-        _text(instance.patient),
-        instance.size,
-        "",
-        item.interface,
-        "arrived",  # ingest judges it: current, parked or unreadable
-        item.origin,
-        item.received_at,
-        row_id,
-    )
+    def _open(self) -> PoolProxiedConnection:
+        connection = self._engine.raw_connection()
+        if self._dialect == "postgresql":
+            connection.driver_connection.autocommit = True  # type: ignore[union-attr]
+        return connection
 
 
 Answer = Callable[[Stored | LedgerUnavailable], None]
@@ -342,22 +141,48 @@ class GroupCommit:
     Args:
         engine: The ledger.
         ids: The process's id sequence.
-        after_commit: Called with the number of new messages after each commit (the doorbell).
+        folder: Of the journal; this process's own.
+        after_move: Called with the number of new messages whenever some reached the tables (the
+            doorbell).
     """
 
-    def __init__(self, engine: Engine, ids: Ids, after_commit: Callable[[int], None]) -> None:
-        self._after_commit = after_commit
-        self._intake = Intake(engine, ids)
+    def __init__(
+        self, engine: Engine, ids: Ids, folder: Path, after_move: Callable[[int], None]
+    ) -> None:
+        self._after_move = after_move
+        self._engine, self._ids, self._folder = engine, ids, folder
         self._taken: list[tuple[Received, Answer]] = []
         self._expected, self._last = 0, 0.0
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._started = threading.Event()
         self.loop: asyncio.AbstractEventLoop
+        self.journal: Journal
 
     def start(self) -> None:
-        """Begin committing; returns when `loop` runs."""
+        """Move what an earlier process left, then begin committing; returns when `loop` runs.
+
+        Raises:
+            LedgerUnavailable: Journal or tables cannot be used.
+        """
+        self.journal = Journal(self._folder)
+        self._intake = Intake(self._engine, self._ids, self.journal)
+        self._mover = Mover(self.journal, self._engine, self._moved)
+        if self.journal.waiting_bytes:
+            log.warning("journal.recovered", bytes=self.journal.waiting_bytes)
         self._thread.start()
         self._started.wait()
+        while self._mover.move():
+            pass
+        self._mover.start()
+
+    def settle(self, timeout_s: float = 10.0) -> bool:
+        """Wait until the tables have all that was answered; whether they do."""
+        return self._mover.settle(timeout_s)
+
+    def _moved(self, records: Sequence[Record], fresh: int) -> None:
+        self.loop.call_soon_threadsafe(self._intake.forget, records)
+        if fresh:
+            self._after_move(fresh)
 
     def submit(self, item: Received, answer: Answer) -> None:
         """Take one message; `answer` is called on this loop when its fate is known."""
@@ -387,9 +212,15 @@ class GroupCommit:
         return await future
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Commit what was taken, then end."""
+        """Commit what was taken, move it, then end; what is not moved the next start moves."""
+        flushed = threading.Event()
+        self.loop.call_soon_threadsafe(self._flush)
+        self.loop.call_soon_threadsafe(flushed.set)
+        flushed.wait(timeout_s)
+        self._mover.stop(timeout_s)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout_s)
+        self.journal.close()
 
     def _run(self) -> None:
         self.loop = uvloop.new_event_loop()
@@ -422,27 +253,26 @@ class GroupCommit:
 
     def _flush(self) -> None:
         while self._taken:
-            batch, self._taken = self._taken[:_MOST_A_COMMIT], self._taken[_MOST_A_COMMIT:]
-            self._commit(batch)
+            batch, size = 0, 0
+            while batch < len(self._taken) and batch < _MOST_A_COMMIT and size < _MOST_BYTES:
+                size += self._taken[batch][0].size
+                batch += 1
+            taken, self._taken = self._taken[:batch], self._taken[batch:]
+            self._commit(taken)
 
     def _commit(self, batch: list[tuple[Received, Answer]]) -> None:
-        fates = self._fates([item for item, _ in batch])
-        fresh = sum(1 for f in fates if isinstance(f, Stored) and f.seen != "duplicate")
-        if fresh:
-            self._after_commit(fresh)
+        try:
+            fates: Sequence[Stored | LedgerUnavailable] = self._intake.commit(
+                [item for item, _ in batch]
+            )
+        except LedgerUnavailable as error:
+            fates = [error] * len(batch)
+        except Exception as error:  # noqa: BLE001  the reply path: a sender must never wait in vain
+            log.critical("journal.failed", error=type(error).__name__)
+            fates = [LedgerUnavailable(f"{type(error).__name__} while committing")] * len(batch)
+        self._mover.wake()
         for (_, answer), fate in zip(batch, fates, strict=True):
             answer(fate)
-
-    def _fates(self, batch: list[Received]) -> Sequence[Stored | LedgerUnavailable]:
-        try:
-            return self._intake.commit(batch)
-        except RowRefused as error:
-            if len(batch) == 1:
-                return [error]
-            # One row the database will not take must not be answered for by its neighbours.
-            return [fate for item in batch for fate in self._fates([item])]
-        except LedgerUnavailable as error:
-            return [error] * len(batch)
 
 
 def _tell(

@@ -54,33 +54,39 @@ def ack(
         now: Aware time for MSH-7.
         error: What ERR shall say; without it there is no ERR.
     """
-    separator = header.delimiters[:1]
-    marks = header.delimiters[1:]
-    component = marks[:1]
-    trigger = header.message_type.split("^")[1] if "^" in header.message_type else ""
-    kind = component.join(p.encode() for p in ("ACK", trigger, "ACK") if p)
-    receiver = header.field(5) or _APPLICATION
-    msh = [
-        b"MSH" + separator + marks,
-        receiver,
-        header.field(6),
-        header.field(3),
-        header.field(4),
-        _stamp(now.replace(microsecond=0)),
-        b"",
-        kind,
-        control_id.encode("ascii", "replace"),
-        header.field(11) or b"P",
-        header.field(12) or b"2.5.1",
-    ]
-    charset = header.field(18)
+    fields = tuple(header.field(n) for n in _ECHOED)
+    # A sender's messages differ in little: what all its answers share is put together once.
+    put_together = _pieces if sum(map(len, fields)) < _LONG else _pieces.__wrapped__
+    before, between, after, end = put_together(header.delimiters, fields, code, error)
+    stamp = _stamp(now.replace(microsecond=0))
+    own_id = control_id.encode("ascii", "replace")
+    return b"".join((before, stamp, between, own_id, after, _clean(header.field(10)), end))
+
+
+_ECHOED = (3, 4, 5, 6, 9, 11, 12, 18)
+_LONG = 1000
+
+
+@lru_cache(maxsize=256)
+def _pieces(
+    delimiters: bytes, fields: tuple[bytes, ...], code: AckCode, error: AckError | None
+) -> tuple[bytes, bytes, bytes, bytes]:
+    """An answer without MSH-7, MSH-10 and MSA-2, cut where they belong."""
+    application, facility, receiver, at, kind, processing, version, charset = fields
+    separator, component = delimiters[:1], delimiters[1:2]
+    trigger = kind.split(component)[1:2] if component else []
+    before = [b"MSH" + delimiters, receiver or _APPLICATION, at, application, facility, b""]
+    between = [b"", b"", component.join([b"ACK", *filter(None, trigger), b"ACK"]), b""]
+    after = [b"", processing or b"P", version or b"2.5.1"]
     if charset:
-        msh += [b""] * 5 + [charset]
-    msa = [b"MSA", code.encode(), header.field(10)]
-    segments = [msh, msa]
+        after += [b""] * 5 + [charset]
+    end = b"\r"
     if error is not None:
-        segments.append(_err(header, error, component))
-    return b"".join(_clean(separator.join(fields)) + b"\r" for fields in segments)
+        said = version.split(component)[0] if component else version
+        end += _clean(separator.join(_err(delimiters, _version(said), error))) + b"\r"
+    joined = [_clean(separator.join(part)) for part in (before, between, after)]
+    msa = b"\r" + separator.join((b"MSA", code.encode(), b""))
+    return joined[0], joined[1], joined[2] + msa, end
 
 
 @lru_cache(maxsize=8)
@@ -88,23 +94,23 @@ def _stamp(now: datetime) -> bytes:
     return now.strftime("%Y%m%d%H%M%S%z").encode()
 
 
-def _err(header: Header, error: AckError, component: bytes) -> list[bytes]:
+def _err(delimiters: bytes, version: tuple[int, ...], error: AckError) -> list[bytes]:
     """ERR by version: ELD in ERR-1 before 2.5, else location, code, severity and text apart."""
-    text = _escape(error.text, header.delimiters)
+    component = delimiters[1:2]
+    text = _escape(error.text, delimiters)
     code = component.join((error.code.encode(), text, b"HL70357"))
     segment, number, field = error.location or ("", 0, 0)
     place = [segment.encode(), str(number).encode(), str(field).encode()] if segment else []
-    if _version(header) < _ERR_HAS_CODES_SINCE:
-        mark = header.delimiters[4:5] or b"&"
+    if version < _ERR_HAS_CODES_SINCE:
+        mark = delimiters[4:5] or b"&"
         detail = mark.join((error.code.encode(), text, b"HL70357"))
         return [b"ERR", component.join([*(place or [b""] * 3), detail])]
     location = component.join(place)
     return [b"ERR", b"", location, code, error.severity.encode(), b"", b"", b"", text]
 
 
-def _version(header: Header) -> tuple[int, ...]:
-    parts = header.version.split(".")
-    return tuple(int(p) for p in parts if p.isdigit()) or _ERR_HAS_CODES_SINCE
+def _version(said: bytes) -> tuple[int, ...]:
+    return tuple(int(p) for p in said.split(b".") if p.isdigit()) or _ERR_HAS_CODES_SINCE
 
 
 def _escape(text: str, delimiters: bytes) -> bytes:

@@ -7,6 +7,7 @@ Source: site rules 5 and 17; reliability.md 0.3; HL7 v2.5.1 chapter 2.15.9.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 
@@ -27,14 +28,19 @@ class Header:
         delimiters: MSH-1 followed by MSH-2.
         patient_ids: Every repetition of every PID-3, as sent.
         prior_ids: Every repetition of every MRG-1, as sent.
-        fillers: Every OBR-3, as sent; blank ones are left out.
+        raw: The message itself.
     """
 
     msh: tuple[bytes, ...]
     delimiters: bytes
     patient_ids: tuple[bytes, ...]
     prior_ids: tuple[bytes, ...]
-    fillers: tuple[bytes, ...]
+    raw: bytes = dataclasses.field(repr=False)
+
+    @property
+    def fillers(self) -> tuple[bytes, ...]:
+        """Every OBR-3, as sent; blank ones are left out. Nobody asks before the answer is sent."""
+        return tuple(_collected(self.raw, b"OBR" + self.delimiters[:1], 3))
 
     def field(self, number: int) -> bytes:
         """MSH-`number` as sent; empty when it was not."""
@@ -114,21 +120,27 @@ def scan(raw: bytes) -> Header:
         raise UnreadableMessage("MSH-2 or MSH-9 is missing")
     fields.insert(1, separator)
     repetition = marks[1:2]
-    endings = (b"\r", b"\n") if b"\n" in raw else (b"\r",)
-    patients: list[bytes] = []
-    priors: list[bytes] = []
-    fillers: list[bytes] = []
-    for ending in endings:
-        _collect(raw, ending + b"PID" + separator, 3, patients)
-        _collect(raw, ending + b"MRG" + separator, 1, priors)
-        _collect(raw, ending + b"OBR" + separator, 3, fillers)
     return Header(
         tuple(fields),
         separator + marks,
-        _repetitions(patients, repetition),
-        _repetitions(priors, repetition),
-        tuple(fillers),
+        _repetitions(_collected(raw, b"PID" + separator, 3), repetition),
+        _repetitions(_collected(raw, b"MRG" + separator, 1), repetition),
+        raw,
     )
+
+
+def lane(identifiers: tuple[bytes, ...], delimiters: bytes) -> str:
+    """Lane of the first of some identifiers: order within a patient as the sender names them.
+
+    Raw text, not the canonical identifier: order matters within a sender, and the fold settles it
+    between doors (site rule 5). Empty without an identifier.
+    """
+    if not identifiers:
+        return ""
+    component, sub = delimiters[1:2], delimiters[4:5] or b"&"
+    parts = identifiers[0].split(component)
+    authority = parts[3].split(sub)[0] if len(parts) > 3 else b""  # noqa: PLR2004  CX.4
+    return (authority + b"|" + parts[0]).decode("utf-8", "backslashreplace")[:200]
 
 
 def dedup_digest(raw: bytes) -> bytes:
@@ -172,17 +184,19 @@ def _end(raw: bytes, start: int) -> int:
     return carriage if line < 0 else line
 
 
-def _collect(raw: bytes, opening: bytes, number: int, found: list[bytes]) -> None:
-    """Add field `number` of each segment that opens so."""
+def _collected(raw: bytes, opening: bytes, number: int) -> list[bytes]:
+    """Field `number` of each segment that opens so."""
     separator = opening[-1:]
-    at = raw.find(opening, 0, _SCANNED)
-    while at >= 0 and len(found) < _MOST_SEGMENTS:
-        field = at + len(opening)
-        end = _end(raw, field)
-        fields = raw[field:end].split(separator, number)
-        if len(fields) >= number and fields[number - 1]:
-            found.append(fields[number - 1])
-        at = raw.find(opening, field, _SCANNED)
+    found: list[bytes] = []
+    for ending in (b"\r", b"\n") if b"\n" in raw else (b"\r",):
+        at = raw.find(ending + opening, 0, _SCANNED)
+        while at >= 0 and len(found) < _MOST_SEGMENTS:
+            start = at + 1 + len(opening)
+            fields = raw[start : _end(raw, start)].split(separator, number)
+            if len(fields) >= number and fields[number - 1]:
+                found.append(fields[number - 1])
+            at = raw.find(ending + opening, start, _SCANNED)
+    return found
 
 
 def _repetitions(fields: list[bytes], mark: bytes) -> tuple[bytes, ...]:

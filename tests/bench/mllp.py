@@ -108,6 +108,7 @@ def _ours(this: _Round, server: str, drained: list[str], *, workers: bool) -> di
             site.wait("workers to drain", lambda: not site.open_jobs(engine))
         made = this.loads(stage.mllp)
         acked = warm.acks + sum(m.acks for m in made.values())
+        site.wait("the journal to be moved", lambda: site.messages(engine) >= acked)
         stored = site.messages(engine)
         if stored != acked or any(m.wrong for m in made.values()):
             raise AssertionError(f"{acked} messages acknowledged, {stored} stored")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -12,9 +13,9 @@ from interop.ledger.intake import GroupCommit
 
 
 @pytest.fixture
-def commit(ledger: Engine) -> Iterator[GroupCommit]:
+def commit(ledger: Engine, tmp_path: Path) -> Iterator[GroupCommit]:
     """A running committing thread on the ledger."""
-    made = GroupCommit(ledger, Ids(1), lambda _new: None)
+    made = GroupCommit(ledger, Ids(1), tmp_path / "journal", lambda _new: None)
     made.start()
     yield made
     made.stop()

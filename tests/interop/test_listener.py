@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
@@ -39,11 +40,14 @@ class Door:
 
     port: int
     ledger: Engine
+    commit: GroupCommit
 
     def ask(self, *sent: bytes) -> list[bytes]:
-        """Messages over one connection, one at a time; their answers."""
+        """Messages over one connection, one at a time; their answers, once the tables have them."""
         with MllpSender("127.0.0.1", self.port, timeout_s=10) as sender:
-            return [sender.send(one) for one in sent]
+            answers = [sender.send(one) for one in sent]
+        self.commit.settle()
+        return answers
 
     def raw(self, sent: bytes, *, wait_s: float = 10.0, close: bool = True) -> bytes:
         """Bytes as they are; everything that comes until the listener closes."""
@@ -58,6 +62,7 @@ class Door:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """(kind, state, code) of what is stored, in order of receipt."""
+        self.commit.settle()
         with reading(self.ledger) as connection:
             query = text("SELECT kind, state, code FROM inbound ORDER BY id")
             return [tuple(row) for row in connection.execute(query)]
@@ -67,10 +72,10 @@ Open = Callable[..., Door]
 
 
 @pytest.fixture
-def open_door(ledger: Engine) -> Iterator[Open]:
+def open_door(ledger: Engine, tmp_path: Path) -> Iterator[Open]:
     """Opens listeners of an interface on the ledger."""
     numbers = itertools.count(1)
-    commit = GroupCommit(ledger, Ids(1), lambda _new: None)
+    commit = GroupCommit(ledger, Ids(1), tmp_path / "journal", lambda _new: None)
     commit.start()
     listeners: list[Listener] = []
     with looping() as loop:
@@ -84,7 +89,7 @@ def open_door(ledger: Engine) -> Iterator[Open]:
                 next_control_id=lambda: f"OUR{next(numbers)}",
             )  # fmt: skip
             listeners.append(listener)
-            return Door(wait(listener.start("127.0.0.1", 0)), ledger)
+            return Door(wait(listener.start("127.0.0.1", 0)), ledger, commit)
 
         yield make
         for listener in listeners:
