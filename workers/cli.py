@@ -160,6 +160,32 @@ def train(
 
 
 @app.command()
+def pull(
+    study: Annotated[list[str] | None, typer.Option(help="StudyInstanceUID")] = None,
+    accession: Annotated[list[str] | None, typer.Option(help="AccessionNumber")] = None,
+) -> None:
+    """Pull studies from the site's PACS through our own STOW door; the service must be up."""
+    from rich.progress import track  # noqa: PLC0415
+
+    from workers.pull import Pull  # noqa: PLC0415
+
+    settings = _settings()
+    bad = 0
+    with _explained():
+        run = Pull(settings)
+        found = run.find(study or (), accession or ())
+        for done in track(run.pull(found), "pulling", total=len(found), console=errors):
+            bad += not done.whole
+            told = done.reason
+            if done.pulled is not None:
+                counted = "none" if done.pulled.expected is None else done.pulled.expected
+                told = f"{done.pulled.stored} stored, {done.pulled.refused} refused of {counted}"
+            console.print(f"{done.study_instance_uid}: {told}", highlight=False, soft_wrap=True)
+    if bad or not found:
+        _stop(f"{bad} of {len(found)} did not come whole")
+
+
+@app.command()
 def doctor() -> None:
     """Look at configuration, database, broker, packs, EHR and disk: a line each."""
     from workers.doctor import examine  # noqa: PLC0415

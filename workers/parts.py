@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 from sqlalchemy import Engine
@@ -19,7 +20,10 @@ from interop.ledger.engine import WRITERS, Ids, open_ledger
 from interop.migrations import upgrade
 from mappings.outbound.result import Model, device_id
 from workers.settings import BadSettings, Settings
-from workers.site_file import EhrTarget, SiteFile, read
+from workers.site_file import EhrTarget, PacsSource, SiteFile, read
+
+if TYPE_CHECKING:
+    from interop.pacs import Pacs
 
 Clock = Callable[[], datetime]
 
@@ -140,7 +144,20 @@ def _carrier(target: EhrTarget) -> FhirEhr:
     return FhirEhr(endpoint, httpx.Client(follow_redirects=False, trust_env=False))
 
 
+def pacs_of(target: PacsSource) -> Pacs:
+    """The PACS of a site; opened by the command that pulls, not by every process."""
+    from interop.pacs import Pacs, PacsEndpoint  # noqa: PLC0415  pydicom: 0.3 s at every start
+
+    endpoint = PacsEndpoint(
+        base_url=target.base_url,
+        token=_token_reader(target.token_file) if target.token_file else None,
+        timeout_s=target.timeout_s,
+        study_s=target.study_s,
+    )
+    return Pacs(endpoint, httpx.Client(follow_redirects=False, trust_env=False))
+
+
 def _token_reader(path: Path) -> Callable[[], str]:
     if not path.is_file():
-        raise BadSettings(f"ehr: token_file {path.name} is not there")
+        raise BadSettings(f"token_file {path.name} is not there")
     return lambda: path.read_text("utf-8").strip()

@@ -95,6 +95,12 @@ class Settings:
         made.refuse_exposure()
         return made
 
+    def store_url(self, path: str) -> str:
+        """Our own STOW-RS resource of a path of the site file, as seen from this machine."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "localhost") else self.host  # noqa: S104
+        root = f"/dicomweb/{path}" if path else "/dicomweb"
+        return f"http://{host}:{self.http_port}{root}/studies"
+
     def refuse_exposure(self) -> None:
         """Off loopback, tokens and a loud word are required (A13).
 

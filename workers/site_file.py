@@ -40,6 +40,17 @@ class EhrTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PacsSource:
+    """The PACS studies are pulled from, and the STOW path by which they enter."""
+
+    base_url: str
+    path: str = ""
+    token_file: Path | None = None
+    timeout_s: float = 30.0
+    study_s: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SiteFile:
     """One site.
 
@@ -50,6 +61,7 @@ class SiteFile:
         fhir: Name of the FHIR door's interface.
         packs: Packs that run here.
         ehr: Where results go, or None.
+        pacs: Where studies are pulled from, or None.
         namespace: Base URI of our identifier systems.
         organization: Who runs the service, for DiagnosticReport.performer.
         scale: How RiskAssessment probabilities are written here.
@@ -63,6 +75,7 @@ class SiteFile:
     fhir: str
     packs: Mapping[str, PackChoice]
     ehr: EhrTarget | None
+    pacs: PacsSource | None
     namespace: str
     organization: str
     scale: Literal["percent", "fraction"]
@@ -174,6 +187,7 @@ def _site(top: _Table) -> SiteFile:
         fhir=fhir_name,
         packs={pack: _pack(t) for pack, t in top.table("packs").children()},
         ehr=_ehr(top),
+        pacs=_pacs(top, stow),
         namespace=namespace,
         organization=organization,
         scale=cast("Literal['percent', 'fraction']", scale),
@@ -261,5 +275,22 @@ def _ehr(top: _Table) -> EhrTarget | None:
         token_file=Path(token_file) if token_file else None,
         timeout_s=float(table.take("timeout_s", (int, float), 30)),
     )
+    table.close()
+    return made
+
+
+def _pacs(top: _Table, stow: Mapping[str, StowPath]) -> PacsSource | None:
+    if not (table := top.table("pacs"))._data:  # noqa: SLF001  same module
+        return None
+    token_file = table.take("token_file", str, None)
+    made = PacsSource(
+        base_url=table.take("base_url", str).rstrip("/"),
+        path=table.take("path", str, ""),
+        token_file=Path(token_file) if token_file else None,
+        timeout_s=float(table.take("timeout_s", (int, float), 30)),
+        study_s=float(table.take("study_s", (int, float), 1800)),
+    )
+    if made.path not in stow:
+        raise BadSettings("pacs: path names no [[stow]] path")
     table.close()
     return made
