@@ -1,7 +1,7 @@
 """MLLP listener: frames in, durable, answered. Nothing here reads further than the byte scan.
 
-Source: HL7 v2 MLLP release 1 (SB 0x0B, EB 0x1C, CR); reliability.md 4.1 and F16 to F18; site rules
-5, 15 to 17.
+Framing is `framer`'s, certificates are `tls`'s. Source: HL7 v2 MLLP release 1; HL7 v2.5.1 chapter
+2.9 (acknowledgement); reliability.md 4.1 and F16 to F18; site rules 5, 15 to 17.
 """
 
 from __future__ import annotations
@@ -9,94 +9,32 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TypeVar, cast
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal, TypeVar, cast
 
 import structlog
 
 from interop import metrics
-from interop.errors import LedgerUnavailable
 from interop.ledger.intake import GroupCommit
-from interop.ledger.received import Received, Stored
+from interop.ledger.received import Received
+from interop.mllp_connection import BatchPending, Connection, Pending
+from interop.tls import Senders, TlsFiles
 from mappings.errors import UnreadableMessage
+from mappings.hl7v2 import batch as batches
 from mappings.hl7v2.ack import AckCode, AckError, ack
 from mappings.hl7v2.scan import Header, dedup_digest, scan
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
-SB, EB = 0x0B, 0x1C
-# Looked up once: a label lookup costs as much as the scan of a short message.
-_seen = {seen: metrics.received.labels("mllp", seen) for seen in ("new", "duplicate", "reused")}
-_ack_seconds = metrics.ack_seconds.labels("mllp")
 _START = b"\x0b"
 _END = b"\x1c\r"
-
-
-class FrameTooLarge(Exception):
-    """A frame grew over the cap; the connection cannot be trusted to find the next one."""
-
-
-class Framer:
-    """Cuts a byte stream into MLLP frames, however it was split on the way.
-
-    EB ends a frame; the CR that must follow it is swallowed with whatever else stands between
-    frames, so a sender that forgets it is understood too.
-
-    Args:
-        cap: Most bytes of a frame's content.
-    """
-
-    def __init__(self, cap: int) -> None:
-        self._cap = cap
-        self._buffer = bytearray()
-        self._searched = 0
-        self.inside = False
-        self.junk = 0
-        self.truncated = 0
-
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield the content of each frame that is now complete.
-
-        Raises:
-            FrameTooLarge: The frame under way is larger than the cap.
-        """
-        self._buffer += piece
-        while True:
-            if not self.inside and not self._open():
-                return
-            end = self._buffer.find(EB, self._searched)
-            restart = self._buffer.find(SB, self._searched, end if end >= 0 else None)
-            if restart >= 0:
-                # A start inside a frame: the sender gave the first one up. It gets no answer.
-                self.truncated += 1
-                del self._buffer[: restart + 1]
-                self._searched = 0
-                continue
-            if (end if end >= 0 else len(self._buffer)) > self._cap:
-                raise FrameTooLarge
-            if end < 0:
-                self._searched = len(self._buffer)
-                return
-            content = bytes(memoryview(self._buffer)[:end])
-            del self._buffer[: end + 1]
-            self.inside, self._searched = False, 0
-            yield content
-
-    def _open(self) -> bool:
-        """Drop what stands before the next SB; whether there is one."""
-        start = self._buffer.find(SB)
-        before = self._buffer if start < 0 else self._buffer[:start]
-        self.junk += sum(1 for byte in before if byte not in b"\r\n")
-        if start < 0:
-            self._buffer.clear()
-            return False
-        del self._buffer[: start + 1]
-        self.inside, self._searched = True, 0
-        return True
+_HANDSHAKE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +48,14 @@ class MllpInterface:
         frame_s: Most seconds from a frame's first byte to its last.
         inter_byte_s: Most seconds of silence inside a frame.
         most_connections: Further ones are closed at once.
+        first_byte_s: Most seconds from the connection to its first byte; 0 waits for ever.
+        most_per_peer: The same for connections from one address.
         in_flight: Pipelined messages per connection before reading stops.
+        peers: Networks that may connect; none named: all.
+        senders: `MSH-3|MSH-4` taken; others are answered AR. None: all.
+        reused: What a control id under other bytes is answered: `accept` or `refuse` (AE). It is
+            kept and alarms either way.
+        tls: Certificates, or None for plain text.
         origin: `history` for a backfill interface: its entries trigger nothing.
     """
 
@@ -120,7 +65,13 @@ class MllpInterface:
     frame_s: float = 60.0
     inter_byte_s: float = 10.0
     most_connections: int = 3000
+    first_byte_s: float = 30.0
+    most_per_peer: int = 1000
     in_flight: int = 64
+    peers: tuple[IPv4Network | IPv6Network, ...] = ()
+    senders: Senders | None = None
+    reused: Literal["accept", "refuse"] = "accept"
+    tls: TlsFiles | None = None
     origin: str = "live"
 
 
@@ -145,6 +96,7 @@ class Listener:
         self.interface, self._commit = interface, commit
         self.now, self._next_control_id = now, next_control_id
         self.open: set[Connection] = set()
+        self.from_peer: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -161,8 +113,14 @@ class Listener:
         return await asyncio.wrap_future(future)
 
     async def _listen(self, host: str, port: int) -> int:
-        loop = self._commit.loop
-        self._server = await loop.create_server(lambda: Connection(self), host, port)
+        loop, tls = self._commit.loop, self.interface.tls
+        self._server = await loop.create_server(
+            lambda: Connection(self),
+            host,
+            port,
+            ssl=tls.context() if tls else None,
+            ssl_handshake_timeout=_HANDSHAKE_S if tls else None,
+        )
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _hang_up(self) -> None:
@@ -172,25 +130,60 @@ class Listener:
                 connection.close()
             await self._server.wait_closed()
 
-    def receive(self, connection: Connection, raw: bytes) -> Pending:
-        """Judge one message by its scan and queue it for the commit."""
-        now = self.now()
+    def receive(self, connection: Connection, raw: bytes) -> None:
+        """Judge one frame by its scan and queue what it holds for the commit."""
+        now, since = self.now(), time.perf_counter()
+        if batches.is_batch(raw):
+            self._receive_batch(connection, raw, now, since)
+            return
+        header, item = self._judge(connection, raw, now)
+        pending = Pending(header, since)
+        self._commit.submit(item, lambda fate: connection.answer(pending, fate))
+
+    def _judge(
+        self, connection: Connection, raw: bytes, now: datetime
+    ) -> tuple[Header | None, Received]:
         try:
             header = scan(raw)
         except UnreadableMessage as error:
-            pending = Pending(None, time.perf_counter())
-            item = self._unreadable(connection, raw, str(error), now)
-        else:
-            pending = Pending(header, time.perf_counter())
-            item = self._readable(connection, header, raw, now)
-        self._commit.submit(item, lambda fate: connection.answer(pending, fate))
-        return pending
+            return None, self._kept(connection.lane, now, raw, reason=str(error))
+        return header, self._readable(connection, header, raw, now)
+
+    def _receive_batch(
+        self, connection: Connection, raw: bytes, now: datetime, since: float
+    ) -> None:
+        """Every message of a batch on its own; one batch of answers when all are durable."""
+        try:
+            batch = batches.split(raw)
+        except UnreadableMessage as error:
+            pending = Pending(None, since)
+            item = self._kept(connection.lane, now, raw, reason=str(error))
+            self._commit.submit(item, lambda fate: connection.answer(pending, fate))
+            return
+        envelope = b"\r".join(batch.envelope) + b"\r"
+        reason = batch.complaint or f"envelope of {len(batch.messages)} messages"
+        kept = self._kept(connection.lane, now, envelope, "ignored", reason, kind="batch")
+        if batch.complaint:
+            log.warning("mllp.batch_incomplete", interface=self.interface.name, reason=reason)
+        waiting = BatchPending(batch, len(batch.messages) + 1, since)
+        self._commit.submit(kept, lambda _fate: connection.answer_batch(waiting, None))
+        for message in batch.messages:
+            header, item = self._judge(connection, message, now)
+            self._commit.submit(item, connection.part_of(waiting, header))
+
+    def batch_reply(self, batch: batches.Batch, replies: Sequence[bytes]) -> bytes:
+        """The framed answer to a batch."""
+        unframed = [reply.removeprefix(_START).removesuffix(_END) for reply in replies]
+        control_id = self._next_control_id()
+        return (
+            _START + batches.answer(batch, unframed, control_id=control_id, now=self.now()) + _END
+        )
 
     def _readable(
         self, connection: Connection, header: Header, raw: bytes, now: datetime
     ) -> Received:
         interface = self.interface
-        code, error = self._verdict(header)
+        code, error = self._verdict(header, connection.senders)
         control_key = hashlib.sha256(
             b"\0".join(
                 (interface.name.encode(), header.field(3), header.field(4), header.field(10))
@@ -208,6 +201,7 @@ class Listener:
             dedup=f"{control_key}/{dedup_digest(raw).hex()}" if certain else None,
             body=raw,
             reply=self._reply(header, code, error, now),
+            reply_if_reused=self._reused(header, now) if interface.reused == "refuse" else None,
             code=code,
             origin=interface.origin,
             state="rejected" if error else "received",
@@ -215,28 +209,60 @@ class Listener:
             stage=None if error else "ingest",
         )
 
-    def _unreadable(
-        self, connection: Connection, raw: bytes, reason: str, now: datetime
+    def _reused(self, header: Header, now: datetime) -> bytes | None:
+        error = AckError(
+            code="205", text="Control id was used for other content", location=("MSH", 1, 10)
+        )
+        return self._reply(header, "CE" if header.enhanced else "AE", error, now)
+
+    def _kept(
+        self,
+        lane: str,
+        now: datetime,
+        body: bytes | None,
+        state: str = "quarantined",
+        reason: str = "",
+        *,
+        kind: str = "",
+        size: int = 0,
     ) -> Received:
-        """Raw bytes are kept; without a certain MSH-10 nobody can be answered (table 4.1)."""
+        """Bytes nobody maps; without a certain MSH-10 nobody can be answered (table 4.1)."""
         return Received(
             door="mllp",
             interface=self.interface.name,
             received_at=now,
-            kind="",
-            lane=connection.lane,
-            size=len(raw),
-            body=raw,
-            state="quarantined",
+            kind=kind,
+            lane=lane,
+            size=len(body) if body is not None else size,
+            body=body,
+            state=state,
             reason=reason,
             stage=None,
         )
 
-    def _verdict(self, header: Header) -> tuple[AckCode, AckError | None]:
+    def gave_up(self, connection: Connection, why: str, size: int) -> None:
+        """A frame that gets no answer leaves metadata, no content (site rule 15)."""
+        metrics.truncated.labels(why).inc()
+        log.warning("mllp.frame_given_up", interface=self.interface.name, why=why, size=size)
+        item = self._kept(connection.lane, self.now(), None, "rejected", why, size=size)
+        self._commit.submit(item, lambda _fate: None)
+
+    def _verdict(
+        self, header: Header, speaks_for: Senders | None
+    ) -> tuple[AckCode, AckError | None]:
         """AA or AR, CA or CR."""
-        taken = self.interface.processing_ids
+        interface = self.interface
+        if interface.senders is not None or speaks_for is not None:
+            sender = f"{header.sending_application}|{header.sending_facility}"
+            if not all(sender in s for s in (interface.senders, speaks_for) if s is not None):
+                return "CR" if header.enhanced else "AR", _NOT_A_SENDER
+        component = header.delimiters[1:2]
         return _judged(
-            taken, header.field(11), header.field(12), header.delimiters[1:2], header.enhanced
+            interface.processing_ids,
+            header.field(11),
+            header.field(12),
+            component,
+            header.enhanced,
         )
 
     def _reply(
@@ -254,6 +280,11 @@ class Listener:
         code: AckCode = "CE" if header.enhanced else "AE"
         error = AckError(code="207", text="Cannot be stored now; send it again")
         return self._reply(header, code, error, self.now())
+
+
+_NOT_A_SENDER = AckError(
+    code="207", text="Sender is not taken on this interface", location=("MSH", 1, 3)
+)
 
 
 @lru_cache(maxsize=256)
@@ -288,141 +319,3 @@ def _lane(header: Header) -> str:
     parts = header.patient_ids[0].split(component)
     authority = parts[3].split(sub)[0] if len(parts) > 3 else b""  # noqa: PLR2004  CX.4
     return (authority + b"|" + parts[0]).decode("utf-8", "backslashreplace")[:200]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pending:
-    """A message between its last byte and its answer; no header when MSH was unreadable."""
-
-    header: Header | None
-    since: float
-
-
-class Connection(asyncio.Protocol):
-    """One sender's socket: frames are answered in the order they came."""
-
-    _numbers = iter(range(1, 1 << 62))
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self._framer = Framer(listener.interface.cap)
-        self._transport: asyncio.Transport | None = None
-        self._pending = 0
-        self._paused = False
-        self._closing = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._frame_since = self._last_byte = 0.0
-        self.lane = ""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the socket, or close it when there are too many."""
-        self._transport = cast(asyncio.Transport, transport)
-        self.lane = f"connection/{self._listener.interface.name}/{next(self._numbers)}"
-        if len(self._listener.open) >= self._listener.interface.most_connections:
-            log.warning("mllp.too_many_connections", interface=self._listener.interface.name)
-            self.close()
-            return
-        self._listener.open.add(self)
-        metrics.connections.inc()
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        """Forget the socket; a frame under way leaves metadata only."""
-        if self in self._listener.open:
-            self._listener.open.discard(self)
-            metrics.connections.dec()
-        if self._timer:
-            self._timer.cancel()
-        if self._framer.inside:
-            self._gave_up("connection ended inside a frame")
-
-    def data_received(self, data: bytes) -> None:
-        """Cut frames and pass them on."""
-        if self._closing:
-            return
-        was_inside = self._framer.inside
-        truncated, junk = self._framer.truncated, self._framer.junk
-        complete = 0
-        try:
-            for raw in self._framer.feed(data):
-                complete += 1
-                self._pending += 1
-                self._listener.receive(self, raw)
-        except FrameTooLarge:
-            self._gave_up("over the size cap")
-            self.close()
-            return
-        if self._framer.truncated > truncated:
-            self._gave_up("start block inside a frame")
-        if self._framer.junk > junk:
-            metrics.junk.inc(self._framer.junk - junk)
-        self._watch(restarted=complete > 0 or not was_inside)
-        if self._pending >= self._listener.interface.in_flight and not self._paused:
-            assert self._transport is not None
-            self._transport.pause_reading()
-            self._paused = True
-
-    def answer(self, pending: Pending, fate: Stored | LedgerUnavailable) -> None:
-        """Send what the commit decided."""
-        self._pending -= 1
-        interface = self._listener.interface
-        header = pending.header
-        if isinstance(fate, LedgerUnavailable):
-            log.error("mllp.cannot_store", interface=interface.name, reason=fate.reason)
-            metrics.refused.labels("mllp", "AE").inc()
-            reply = self._listener.cannot_store(header) if header else None
-        else:
-            reply = fate.reply
-            _seen[fate.seen].inc()
-            if fate.seen == "reused":
-                log.warning("mllp.control_id_reused", interface=interface.name, message=fate.id)
-        if header is None:
-            log.warning("mllp.unreadable_msh", interface=interface.name)
-            metrics.quarantined.labels("mllp").inc()
-            self.close()
-        elif reply is not None and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(reply)
-        _ack_seconds.observe(time.perf_counter() - pending.since)
-        if self._paused and self._pending < interface.in_flight and self._transport is not None:
-            self._transport.resume_reading()
-            self._paused = False
-
-    def close(self) -> None:
-        """End the connection after what was already written."""
-        self._closing = True
-        if self._transport is not None:
-            self._transport.close()
-
-    def _watch(self, *, restarted: bool) -> None:
-        """Keep one deadline while a frame is under way."""
-        if not self._framer.inside:
-            return
-        now = time.monotonic()
-        self._last_byte = now
-        if restarted:
-            self._frame_since = now
-        if self._timer is None:
-            self._arm()
-
-    def _arm(self) -> None:
-        interface = self._listener.interface
-        delay = min(interface.inter_byte_s, interface.frame_s)
-        self._timer = asyncio.get_running_loop().call_later(delay, self._deadline)
-
-    def _deadline(self) -> None:
-        self._timer = None
-        if not self._framer.inside or self._closing:
-            return
-        now, interface = time.monotonic(), self._listener.interface
-        if (
-            now - self._last_byte >= interface.inter_byte_s
-            or now - self._frame_since >= interface.frame_s
-        ):
-            self._gave_up("frame too slow")
-            self.close()
-        else:
-            self._arm()
-
-    def _gave_up(self, why: str) -> None:
-        """A frame that will get no answer: metadata only, no content (site rule 15)."""
-        metrics.truncated.labels(why).inc()
-        log.warning("mllp.frame_given_up", interface=self._listener.interface.name, why=why)

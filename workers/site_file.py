@@ -9,12 +9,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from interop.mllp import MllpInterface
 from interop.stow import StowPath
+from interop.tls import TlsFiles
 from mappings.outbound.terms import OWN_SYSTEMS
 from mappings.site import Site
 from workers.settings import BadSettings
@@ -222,12 +224,54 @@ def _sender(table: _Table, base: Site) -> Site:
 def _mllp(table: _Table, base: Site, senders: dict[str, Site]) -> MllpInterface:
     name = table.take("name", str)
     senders[name] = _sender(table, base)
+    defaults = MllpInterface(name=name)
+    reused = table.take("reused", str, defaults.reused)
+    if reused not in ("accept", "refuse"):
+        raise BadSettings("mllp: reused is accept or refuse")
+    senders_taken = table.take("senders", list, None)
     made = MllpInterface(
         name=name,
         processing_ids=frozenset(table.take("processing_ids", list, ["P"])),
         cap=table.take("cap_mb", int, 10) * 1024 * 1024,
+        peers=tuple(_network(text) for text in table.take("peers", list, [])),
+        senders=None if senders_taken is None else frozenset(senders_taken),
+        reused=cast("Literal['accept', 'refuse']", reused),
+        tls=_tls(table),
         origin=_origin(table),
+        most_connections=table.take("most_connections", int, defaults.most_connections),
+        most_per_peer=table.take("most_per_peer", int, defaults.most_per_peer),
+        in_flight=table.take("in_flight", int, defaults.in_flight),
+        first_byte_s=float(table.take("first_byte_s", (int, float), defaults.first_byte_s)),
+        inter_byte_s=float(table.take("inter_byte_s", (int, float), defaults.inter_byte_s)),
+        frame_s=float(table.take("frame_s", (int, float), defaults.frame_s)),
     )
+    table.close()
+    return made
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise BadSettings(f"mllp: peers: {text} is no network") from error
+
+
+def _tls(interface: _Table) -> TlsFiles | None:
+    if not (table := interface.table("tls"))._data:  # noqa: SLF001  same module
+        return None
+    client_ca = table.take("client_ca", str, None)
+    senders = table.table("senders")
+    made = TlsFiles(
+        certificate=Path(table.take("certificate", str)),
+        key=Path(table.take("key", str)),
+        client_ca=Path(client_ca) if client_ca else None,
+        senders={
+            name: frozenset(senders.take(name, list))
+            for name in list(senders._data)  # noqa: SLF001  same module
+        },
+    )
+    if made.senders and made.client_ca is None:
+        raise BadSettings("mllp: tls.senders needs tls.client_ca")
     table.close()
     return made
 

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -62,6 +63,8 @@ class Intake:
         for item in batch:
             earlier = seen.get(item.control_key, {}) if item.control_key else {}
             again = earlier.get(item.dedup) if item.dedup else None
+            if earlier and not again and item.reply_if_reused is not None:
+                item = replace(item, reply=item.reply_if_reused, code="AE")  # noqa: PLW2901
             row_id = again[0] if again else self._ids.next(int(item.received_at.timestamp() * 1000))
             try:
                 records.append(packed(row_id, None if again else item))

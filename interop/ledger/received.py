@@ -29,6 +29,7 @@ class Received:
         digest: SHA-256 of the bytes where they lie in blobs; otherwise the mover works it out.
         body: The bytes, or None where they lie in blobs.
         reply: The answer to give, and to give again to an exact duplicate.
+        reply_if_reused: The answer instead, where its control id is known under other bytes.
         state: `received`, or `rejected` and `quarantined` for what is only kept.
         stage: Stage of the job that takes it further, or None.
         not_before: When that job may start, or None for at once.
@@ -53,6 +54,7 @@ class Received:
     stage: str | None = "ingest"
     not_before: datetime | None = None
     instances: tuple[NewInstance, ...] = ()
+    reply_if_reused: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

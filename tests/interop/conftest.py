@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from doors import door, open_door
 from sqlalchemy import Engine
 
 from interop.ledger.engine import Ids
 from interop.ledger.intake import GroupCommit
+
+__all__ = ["commit", "door", "open_door"]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop.mllp import Framer, FrameTooLarge
+from interop.framer import Framer, FrameTooLarge
 
 MESSAGE = "MSH|^~\\&|HIS|H|||20260304||ADT^A04|1|P|2.5.1\rPID|1||7^^^H||合成\r".encode()
 FRAME = b"\x0b" + MESSAGE + b"\x1c\r"

@@ -114,3 +114,46 @@ def test_a_site_file_that_is_not_there_is_refused(tmp_path: Path):
     """By its name, not its path."""
     with pytest.raises(BadSettings, match="cannot be read"):
         read(tmp_path / "none.toml")
+
+
+def test_an_mllp_interface_is_read_key_by_key(tmp_path: Path):
+    """Networks, senders, limits and certificates, and what may not be combined."""
+    extra = """
+peers = ["10.1.0.0/16"]
+senders = ["HIS|HOSP"]
+reused = "refuse"
+most_per_peer = 7
+first_byte_s = 2.5
+tls.certificate = "c.pem"
+tls.key = "k.pem"
+tls.client_ca = "ca.pem"
+tls.senders."his.example" = ["HIS|HOSP"]
+"""
+    file = tmp_path / "site.toml"
+    plain = SITE.format(ehr="http://127.0.0.1:9", pack="", strategy="")
+    file.write_text(plain.replace('name = "his"\n', f'name = "his"\n{extra}'))
+    [his, archive] = read(file).mllp
+    assert ("10.1.0.0/16", {"HIS|HOSP"}, "refuse", 7, 2.5) == (
+        str(his.peers[0]), his.senders, his.reused, his.most_per_peer, his.first_byte_s,
+    )  # fmt: skip
+    assert his.tls is not None
+    assert ("c.pem", {"his.example": {"HIS|HOSP"}}) == (str(his.tls.certificate), his.tls.senders)
+    assert ((), None, None) == (archive.peers, archive.senders, archive.tls)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        'peers = ["10.1.0.300"]',
+        'reused = "ignore"',
+        'tls.certificate = "c"\ntls.key = "k"\ntls.senders."a" = ["A|B"]',
+        'tls.certificate = "c"',
+    ],
+)  # fmt: skip
+def test_a_bad_mllp_interface_is_refused(tmp_path: Path, bad: str):
+    """Before anything starts."""
+    file = tmp_path / "site.toml"
+    plain = SITE.format(ehr="http://127.0.0.1:9", pack="", strategy="")
+    file.write_text(plain.replace('name = "his"\n', f'name = "his"\n{bad}\n'))
+    with pytest.raises(BadSettings):
+        read(file)
