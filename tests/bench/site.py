@@ -24,11 +24,16 @@ def stage(
     workers: bool = True,
     ehr_url: str = "http://127.0.0.1:9/fhir",
     environment: Mapping[str, str] | None = None,
+    mllp: str = "",
 ) -> Iterator[Stage]:
-    """`oncord serve` on the server's core, and two `oncord worker`s on any core, as nice as usual."""
+    """`oncord serve` on the server's core, and two `oncord worker`s on any core, as nice as usual.
+
+    `mllp` are further keys of the MLLP interface.
+    """
     made = Stage(home, ehr_url, environment or {}, nice=PRODUCTION_NICE)
     home.mkdir(parents=True, exist_ok=True)
     site = SITE.read_text("utf-8").replace("http://127.0.0.1:8090/fhir", ehr_url)
+    site = site.replace("[[mllp]]\n", f"[[mllp]]\n{mllp}\n")
     (home / "site.toml").write_text(site, "utf-8")
     try:
         with machine.on(machine.SERVER):
