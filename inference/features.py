@@ -133,6 +133,9 @@ def _serves(wanted: Input, entry: Entry) -> bool:
     if entry.source.origin == "own":
         return False
     if wanted.kind == "quantity":
+        # What was told with an order, or of a specimen, is no measurement of the patient.
+        if entry.details.get("role"):
+            return False
         return entry.kind == "observation" and any(entry.has_code(c) for c in wanted.codes)
     if entry.kind != "report":
         return False

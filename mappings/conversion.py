@@ -38,9 +38,11 @@ class Conversion:
         findings: What was not mapped.
         patient: Identifier the entries are filed under, as received.
         identifiers: All identifiers of known authority in the message, `patient` first.
+        event: MSH-9.2 of an HL7 message, or an empty string.
     """
 
     entries: tuple[Entry, ...]
     findings: tuple[Finding, ...]
     patient: Identifier
     identifiers: tuple[Identifier, ...]
+    event: str = ""

@@ -76,16 +76,16 @@ def hd_names(namespace: str, universal_id: str, universal_type: str) -> tuple[st
             return (namespace, universal_id)
 
 
-def order_number(site: Site, value: str, names: tuple[str, ...]) -> str:
+def order_number(site: Site, value: str, names: tuple[str, ...], *, filler: bool = True) -> str:
     """A filler or placer number for a business key, `authority|value`; bare if none is known.
 
     Unlike patients' identifiers, an unmapped authority is kept as sent: two laboratories may count
-    alike, and both belong to one patient.
+    alike, and both belong to one patient. The site's default is that of filler numbers.
     """
     if not value:
         return ""
     given = next((name for name in names if name), "")
-    name = canonical(site, *names) or given or site.filler_authority or ""
+    name = canonical(site, *names) or given or (site.filler_authority if filler else "") or ""
     return f"{name}|{value}" if name else value
 
 

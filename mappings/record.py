@@ -22,7 +22,8 @@ Knowledge = Literal["received", "source"]
 Origin = Literal["live", "history", "own"]
 Kind = Literal[
     "patient",  # one demographic field: key "patient/<field>"
-    "alias",  # two identifiers that name one person
+    "alias",  # two identifiers that name one person, or do so no longer
+    "move",  # a visit or account whose entries belong to another patient, or have another number
     "encounter",
     "observation",
     "report",  # a narrative report (radiology, pathology), text kept by section
@@ -31,6 +32,8 @@ Kind = Literal[
     "procedure",
     "imaging_study",
     "order",
+    "appointment",
+    "immunization",
 ]
 Status = Literal[
     "registered",
@@ -233,6 +236,8 @@ class Source:
         received_at: Aware UTC.
         origin: `history` and `own` never trigger anything (site rules 1 and 3).
         rank: The site's trust in this source; the higher wins a tie.
+        visit: Number of the visit that the entries belong to (PV1-19), with its authority if known.
+        account: Number of the account (PID-18), likewise.
     """
 
     interface: str
@@ -240,6 +245,8 @@ class Source:
     received_at: datetime
     origin: Origin = "live"
     rank: int = 0
+    visit: str = ""
+    account: str = ""
 
 
 _NO_DETAILS: Mapping[str, Any] = MappingProxyType({})
@@ -304,12 +311,10 @@ class PatientRecord:
     Attributes:
         entries: The winning version of each fact, oldest clinical time first.
         as_of: The moment.
-        identifiers: Every identifier that names this person then.
     """
 
     entries: tuple[Entry, ...]
     as_of: datetime
-    identifiers: frozenset[Identifier]
 
     @classmethod
     def of(
@@ -323,22 +328,23 @@ class PatientRecord:
         """Fold entries into the record as of a moment.
 
         Args:
-            entries: All entries filed under the person's identifiers, any order.
+            entries: All entries of the person (`identity.own`), any order.
             as_of: Aware UTC; nothing known later is read.
             knowledge: `received` (live, prediction locks) reads what had reached us; `source`
                 (retrospective, backfill) what its source had issued.
             codes: Keep coded entries of these bare codes only (uncoded ones stay).
         """
-        known = [e for e in entries if _known_at(e, knowledge) <= as_of]
-        identifiers = frozenset(e.patient for e in known) | frozenset(
-            e.value for e in known if e.kind == "alias" and isinstance(e.value, Identifier)
-        )
-        winners = (_winner(group) for group in _facts(known))
+        known = [e for e in entries if known_at(e, knowledge) <= as_of]
+        winners = (_winner(group) for group in _facts(_standing(known)))
         kept = [
-            e for e in winners if e.status not in RETRACTED and (codes is None or _any_of(e, codes))
+            e
+            for e in winners
+            if e.status not in RETRACTED
+            and not _awaited(e)
+            and (codes is None or _any_of(e, codes))
         ]
         kept.sort(key=lambda e: (_clinical(e), e.seq, e.key))
-        return cls(entries=tuple(kept), as_of=as_of, identifiers=identifiers)
+        return cls(entries=tuple(kept), as_of=as_of)
 
     def of_kind(self, kind: Kind) -> tuple[Entry, ...]:
         """Winning entries of a kind, oldest first."""
@@ -363,17 +369,55 @@ class PatientRecord:
 
 
 def _winner(versions: Sequence[Entry]) -> Entry:
-    """The greatest version; one that came without its value (OBX-11 = U) keeps the one before."""
+    """The greatest version; one that came without its value (OBX-11 = U) keeps what was before."""
     best = max(versions, key=lambda e: e.precedence)
     if best.value is not None or not best.details.get("value_as_before"):
         return best
     valued = [e for e in versions if e.value is not None and e.status not in RETRACTED]
     if not valued:
         return best
-    return replace(best, value=max(valued, key=lambda e: e.precedence).value)
+    before = max(valued, key=lambda e: e.precedence)
+    return replace(
+        best,
+        value=before.value,
+        code=best.code or before.code,
+        alternates=best.alternates or before.alternates,
+        effective=best.effective or before.effective,
+        details={**before.details, **best.details},
+    )
 
 
-def _known_at(entry: Entry, knowledge: Knowledge) -> datetime:
+def _awaited(entry: Entry) -> bool:
+    """Whether only the status of a report was told yet (MDM^T03), and never its text."""
+    return entry.kind == "report" and entry.value is None and "value_as_before" in entry.details
+
+
+def _standing(entries: list[Entry]) -> list[Entry]:
+    """Entries without the members of a set that its sender has told anew since.
+
+    Diagnoses without action codes are a snapshot: those of a later message replace them all
+    (v2.5.1 2.10.4). Which messages tell of one set stands in `details["set"]`.
+    """
+    newest: dict[str, tuple[datetime, int]] = {}
+    for entry in entries:
+        if entry.kind == "condition" and "set" in entry.details:
+            name = entry.details["set"]
+            newest[name] = max(newest.get(name, _told(entry)), _told(entry))
+    if not newest:
+        return entries
+    return [
+        e
+        for e in entries
+        if e.kind != "condition" or "set" not in e.details or _told(e) == newest[e.details["set"]]
+    ]
+
+
+def _told(entry: Entry) -> tuple[datetime, int]:
+    return (entry.precedence[0], entry.source.message)
+
+
+def known_at(entry: Entry, knowledge: Knowledge) -> datetime:
+    """When an entry reached us, or was issued by its source where it says so."""
     if knowledge == "source" and entry.source_time:
         return entry.source_time.earliest
     return entry.source.received_at
@@ -425,7 +469,7 @@ def _facts(entries: Sequence[Entry]) -> Iterable[list[Entry]]:
 
 
 def to_json(entry: Entry) -> dict[str, Any]:
-    """The parts of an entry that the ledger keeps as JSON (not key columns, source or seq)."""
+    """The parts of an entry that the ledger keeps as JSON: no key columns, of Source the visit."""
     body: dict[str, Any] = {}
     if entry.alternates:
         body["alternates"] = [[c.system, c.code, c.display] for c in entry.alternates]
@@ -439,6 +483,10 @@ def to_json(entry: Entry) -> dict[str, Any]:
         body["source_time"] = when_to_json(entry.source_time)
     if entry.details:
         body["details"] = dict(entry.details)
+    if entry.source.visit:
+        body["visit"] = entry.source.visit
+    if entry.source.account:
+        body["account"] = entry.source.account
     return body
 
 

@@ -6,6 +6,7 @@ message is stored is in `scan`, answering in `ack`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -20,6 +21,9 @@ from mappings.site import Site
 from mappings.tables import table
 
 Structure = Callable[[Reading], list[Entry]]
+_STRUCTURE = re.compile(r"[a-z]{3}_[a-z]+\d+")
+# Before version 2.2 MSH-9 had one component; these had one event each.
+_ONLY_EVENT = {"ORU": "R01", "ORM": "O01"}
 
 
 def entries(raw: bytes, *, site: Site, source: Source) -> Conversion:
@@ -31,7 +35,7 @@ def entries(raw: bytes, *, site: Site, source: Source) -> Conversion:
         source: Shared by all its entries.
 
     Raises:
-        UnreadableMessage: No MSH can be read.
+        UnreadableMessage: No MSH can be read, or more than one.
         UnmappedStructure: No file of this folder maps its structure.
         NoPatientIdentifier: Nobody to file the entries under.
     """
@@ -42,7 +46,8 @@ def entries(raw: bytes, *, site: Site, source: Source) -> Conversion:
     if read is None:
         raise UnmappedStructure(name)
     made = read(reading)
-    return Conversion(tuple(made), reading.closed(), reading.identifiers[0], reading.identifiers)
+    names = reading.identifiers
+    return Conversion(tuple(made), reading.closed(), names[0], names, reading.event)
 
 
 def structure(reading: Reading) -> str:
@@ -52,15 +57,17 @@ def structure(reading: Reading) -> str:
         UnmappedStructure: The table does not know the event.
     """
     parts = reading.message.components(reading.message.segments[0].field(9))
-    parts = [p.strip().upper() for p in parts] + ["", ""]
-    event = f"{parts[0]}^{parts[1]}"
+    kind, sent, hint = ([p.strip().upper() for p in parts] + ["", "", ""])[:3]
+    kind = kind.partition("_")[0] if not sent else kind
+    event = f"{kind}^{sent or reading.event or _ONLY_EVENT.get(kind, '')}"
     found = table("hl70354").get(event)
-    # An acknowledgement or an underscored MSH-9.1 ("ORU_R01") has no trigger of its own.
-    if found is None:
-        found = parts[0] if not parts[1] and parts[0].lower() in structures() else None
+    if found is None and not sent and hint in structures():
+        found = hint
     if found is None:
         raise UnmappedStructure(event if event.replace("^", "").isalnum() else "this event")
-    if parts[2] and parts[2] != found:
+    if not sent:
+        reading.note("MSH[1]-9", f"MSH-9.2 is missing: read as {found}")
+    elif hint not in ("", found, table("hl70354", value="also").get(event)):
         reading.note("MSH[1]-9", f"MSH-9.3 disagrees with table 0354: read as {found}")
     return found
 
@@ -70,8 +77,7 @@ def structures() -> dict[str, Structure]:
     """Every structure that a file of this folder maps, by HL7's name for it."""
     found: dict[str, Structure] = {}
     for module in iter_modules(__path__):
-        event = module.name.rpartition("_")[2]
-        if event[1:].isdigit():
+        if _STRUCTURE.fullmatch(module.name):
             read: Structure = import_module(f"{__name__}.{module.name}").entries
             found[module.name.upper()] = read
     return found

@@ -1,17 +1,17 @@
 """ADT_A01: admit, register, update and cancel discharge (A01, A04, A08, A13).
 
-Demographics, the visit and diagnoses. Allergies, insurance and next of kin are reported as
-unmapped; merges live in their own structures.
+Demographics, the visit, diagnoses, procedures and observations. Allergies, insurance and next of
+kin are reported as unmapped; merges live in their own structures.
 Source: HL7 v2.5.1 chapter 3.3.1; HL7/v2-to-fhir map "ADT_A01".
 """
 
 from __future__ import annotations
 
-from mappings.hl7v2 import dg1, encounter, pid
+from mappings.hl7v2 import dg1, encounter, patients, pr1, results
+from mappings.hl7v2.er7 import Segment
+from mappings.hl7v2.groups import Grouping
 from mappings.hl7v2.reading import Reading
-from mappings.record import Entry
-
-_SILENT = frozenset({"MSH", "EVN"})
+from mappings.record import Entry, When
 
 
 def entries(reading: Reading) -> list[Entry]:
@@ -20,22 +20,27 @@ def entries(reading: Reading) -> list[Entry]:
     Raises:
         NoPatientIdentifier: No PID with an identifier of a known authority.
     """
-    evn = reading.message.first("EVN")
-    # EVN-2 is when the sender recorded it; MSH-7 is restamped when an engine sends it again.
-    issued = (reading.when(evn, 2) if evn else None) or reading.sent
-    event = reading.part(reading.message.segments[0], 9, 2).upper()
+    return patients.read(reading, _body)
+
+
+def _body(reading: Reading, segments: list[Segment], issued: When | None) -> list[Entry]:
+    event = reading.event
+    grouping = Grouping()
+    visit = ""
     made: list[Entry] = []
-    for segment in reading.message.segments:
+    diagnoses: list[Segment] = []
+    for segment in segments:
+        if grouping.take(reading, segment):
+            continue
         match segment.name:
-            case "PID":
-                made += pid.read(reading, segment, issued)
             case "PV1":
-                reading.named(segment.path(19))
+                visit = encounter.visit(reading, segment)
                 made += encounter.read(reading, segment, event, issued)
             case "DG1":
-                reading.named(segment.path(3))
-                made += dg1.read(reading, segment, issued)
-            case name if name not in _SILENT:
+                diagnoses.append(segment)
+            case "PR1":
+                made += pr1.read(reading, segment, issued)
+            case _:
                 reading.unmapped(segment)
-    reading.named("PID")
-    return made
+    made += dg1.read(reading, diagnoses, visit, issued)
+    return made + results.read(reading, grouping.groups)

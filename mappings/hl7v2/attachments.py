@@ -42,6 +42,15 @@ _SUBTYPES = {
     "plain": "text/plain",
     "octet-stream": "application/octet-stream",
 }
+# Table 0191, the old codes and the words.
+_MAJORS = {
+    **{word: word for word in ("audio", "image", "text", "video")},
+    "au": "audio",
+    "im": "image",
+    "si": "image",
+    "tx": "text",
+    "ft": "text",
+}
 _DICOM_AT = 128
 
 
@@ -50,6 +59,9 @@ def encapsulated(reading: Reading, obx: Segment, text: str) -> Value | None:
     # Base64 has no escapes and can be megabytes: it is unescaped only where it was marked.
     parts = [*reading.message.components(text), "", "", "", "", ""]
     _, kind, subtype, encoding, payload = parts[:5]
+    if not payload:
+        reading.note(obx.path(5), "no encapsulated data, kept as text", "error")
+        return Text(reading.message.unescape(text))
     body = _decoded(payload, encoding)
     if body is None:
         reading.note(obx.path(5), "encapsulated data cannot be decoded as ED.4 says", "error")
@@ -85,6 +97,9 @@ def _declared(kind: str, subtype: str) -> str:
     found = _SUBTYPES.get(subtype.lower())
     if found is not None:
         return found
+    major = _MAJORS.get(kind.lower())
+    if major is not None and subtype.isascii() and subtype.replace("-", "").isalnum():
+        return f"{major}/{subtype.lower()}"
     return "text/plain" if kind.upper() in ("TEXT", "TX", "FT") else "application/octet-stream"
 
 

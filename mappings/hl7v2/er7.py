@@ -1,8 +1,8 @@
 """ER7: a lossless reader of HL7 v2's pipes and hats.
 
 Splits into segments and fields at once, into repetitions, components and subcomponents on demand,
-and unescapes last. Knows no message structure and refuses nothing but a missing MSH; the received
-bytes stay in `Message.raw`.
+and unescapes last (`escapes`). Knows no message structure and refuses nothing but a missing or a
+second MSH; the received bytes stay in `Message.raw`.
 Source: HL7 v2.5.1 and v2.8.2 chapter 2.5 (encoding rules), 2.7 (escapes), 2.15.9.18 (charsets).
 """
 
@@ -11,50 +11,45 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mappings.errors import UnreadableMessage
+from mappings.hl7v2.escapes import ISO_2022, Delimiters, unescape
 
 # A value that deletes what is stored; an empty field changes nothing (v2.5.1 2.5.3).
 DELETE = '""'
 
+# Table 0211 as senders spell it; blanks, hyphens, strokes and underscores do not count.
 _CODECS = {
     "": "",
     "ASCII": "ascii",
-    "ISO IR6": "ascii",
-    "UNICODE UTF-8": "utf-8",
+    "USASCII": "ascii",
+    "ISOIR6": "ascii",
+    "UNICODEUTF8": "utf-8",
     "UNICODE": "utf-8",
-    "UTF-8": "utf-8",
     "UTF8": "utf-8",
-    "UNICODE UTF-16": "utf-16",
-    "GB 18030-2000": "gb18030",
-    "GB18030": "gb18030",
-    "GB18030-2000": "gb18030",
-    "GBK": "gb18030",
-    "GB2312": "gb18030",
-    "BIG-5": "big5",
-    "ISO IR87": "iso2022_jp",
-    "ISO IR14": "iso2022_jp",
-    "ISO IR159": "iso2022_jp_1",
-    "KS X 1001": "euc_kr",
-    **{f"8859/{part}": f"iso8859-{part}" for part in (*range(1, 12), 13, 14, 15)},
+    # Bytes that open with a readable MSH are in none of these two, whatever MSH-18 says.
+    **dict.fromkeys(("UNICODEUTF16", "UNICODEUTF32"), ""),
+    **dict.fromkeys(("GB180302000", "GB18030", "GB2312", "GBK", "CP936", "EUCCN"), "gb18030"),
+    **dict.fromkeys(("BIG5", "CP950"), "big5"),
+    **dict.fromkeys(("ISOIR14", "ISOIR87", "ISOIR159"), ISO_2022),
+    **dict.fromkeys(("KSX1001", "KSC5601", "EUCKR"), "euc_kr"),
+    **dict.fromkeys(("WINDOWS1252", "CP1252"), "cp1252"),
+    "LATIN1": "iso8859-1",
+    **{
+        f"{prefix}8859{part}": f"iso8859-{part}"
+        for part in (*range(1, 12), 13, 14, 15)
+        for prefix in ("", "ISO")
+    },
 }
+_SPELLING = str.maketrans("", "", " -/_.")
 
 
 # MSH-18 where MSH is split but its separator is not yet counted as a field.
 _MSH18 = 17
 _MOST_MARKS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Delimiters:
-    """MSH-1 and MSH-2 of one message; a character that was not sent is an empty string."""
-
-    field: str = "|"
-    component: str = "^"
-    repetition: str = "~"
-    escape: str = "\\"
-    subcomponent: str = "&"
-    truncation: str = ""
+# What is left of a frame, or of a file's end, when bytes were cut out of them.
+_TRAILERS = b"\x1c\x1a\0"
 
 
 @dataclass(slots=True)
@@ -91,6 +86,7 @@ class Message:
         segments: In order, unknown and Z segments included.
         codec: Python codec the bytes were read with.
         declared: MSH-18 as sent.
+        undeclared: MSH-18 names no charset that we know.
         damaged: Some bytes were not valid in `codec` and stand as U+FFFD.
         joined: Lines that were no segment and were taken as the rest of the field before.
     """
@@ -100,6 +96,7 @@ class Message:
     segments: list[Segment]
     codec: str
     declared: str = ""
+    undeclared: bool = False
     damaged: bool = False
     joined: int = 0
 
@@ -138,7 +135,7 @@ class Message:
         escape = self.delimiters.escape
         if not escape or escape not in text:
             return text
-        return _unescape(text, self.delimiters, self.codec)
+        return unescape(text, self.delimiters, self.codec)
 
 
 def parse(raw: bytes, charset: str | None = None) -> Message:
@@ -149,15 +146,18 @@ def parse(raw: bytes, charset: str | None = None) -> Message:
         charset: Python codec that overrules MSH-18.
 
     Raises:
-        UnreadableMessage: The bytes do not open with an MSH and its delimiters.
+        UnreadableMessage: The bytes do not open with an MSH and its delimiters, or hold a second.
     """
     start = 3 if raw.startswith(b"\xef\xbb\xbf") else 0
-    while raw[start : start + 1] in (b"\r", b"\n") and start < len(raw):
+    while raw[start : start + 1] in (b"\r", b"\n", b"\x0b") and start < len(raw):
         start += 1
     if raw[start : start + 3] != b"MSH":
         raise UnreadableMessage("it does not open with MSH")
-    codec, declared = _codec(raw, start, charset)
-    text, codec, damaged = _decode(raw[start:] if start else raw, codec)
+    codec, declared, undeclared = _codec(raw, start, charset)
+    body = raw[start:] if start else raw
+    if body[-1] in _TRAILERS:
+        body = body.rstrip(_TRAILERS + b"\r\n")
+    text, codec, damaged = _decode(body, codec)
     if "\0" in text:
         # No database stores NUL in text, and no message has a use for it.
         text, damaged = text.replace("\0", "\ufffd"), True
@@ -168,30 +168,38 @@ def parse(raw: bytes, charset: str | None = None) -> Message:
     separator = delimiters.field
     for line in lines:
         fields = line.split(separator)
-        name = fields[0]
+        name = fields[0].upper()
         number = counts[name] = counts.get(name, 0) + 1
         if name == "MSH":
             fields.insert(1, separator)
         segments.append(Segment(name, number, fields))
-    return Message(raw, delimiters, segments, codec, declared, damaged, joined)
+    if counts["MSH"] > 1:
+        # Two messages in one frame, or half of one: whose segments are whose nobody can tell.
+        raise UnreadableMessage("a second MSH stands in it")
+    return Message(raw, delimiters, segments, codec, declared, undeclared, damaged, joined)
 
 
-def _codec(raw: bytes, start: int, charset: str | None) -> tuple[str, str]:
-    """The codec to read with ("" when nothing says), and MSH-18 as sent."""
+def _codec(raw: bytes, start: int, charset: str | None) -> tuple[str, str, bool]:
+    """The codec to read with ("" when nothing says), MSH-18 as sent, whether we do not know it."""
     end = min((p for p in (raw.find(b"\r", start), raw.find(b"\n", start)) if p >= 0), default=-1)
     fields = raw[start : end if end >= 0 else len(raw)].split(raw[start + 3 : start + 4] or b"|")
     declared = fields[_MSH18].decode("ascii", "replace") if len(fields) > _MSH18 else ""
     if charset:
-        return charset, declared
+        return charset, declared, False
     repetition = raw[start + 5 : start + 6].decode("latin-1") or "~"
-    names = [name.strip().upper() for name in declared.split(repetition)]
-    # Repetition 1 is the default set, later ones are switched to by escapes; ISO 2022 codecs
-    # hold both, so a first blank or ASCII yields to a second.
-    for name in names:
-        codec = _CODECS.get(name, "")
-        if codec and codec != "ascii":
-            return codec, declared
-    return "", declared
+    found = _codecs(declared, repetition)
+    if ISO_2022 in found and b"\x1b" in raw:
+        return ISO_2022, declared, None in found
+    # Repetition 1 is the default set, later ones are switched to; a first blank or ASCII yields.
+    codec = next((c for c in found if c and c != "ascii"), "")
+    return codec, declared, None in found
+
+
+@lru_cache(maxsize=256)
+def _codecs(declared: str, repetition: str) -> tuple[str | None, ...]:
+    """The codec of each repetition of MSH-18; None for one we do not know."""
+    names = (name.translate(_SPELLING).upper() for name in declared.split(repetition))
+    return tuple(_CODECS.get(name) for name in names)
 
 
 def _decode(raw: bytes, codec: str) -> tuple[str, str, bool]:
@@ -223,6 +231,8 @@ def _delimiters(text: str) -> Delimiters:
         raise UnreadableMessage("MSH-1 is no field separator")
     end = next((i for i in range(4, len(text)) if text[i] == separator or text[i] in "\r\n"), -1)
     marks = text[4:end] if end >= 0 else text[4:]
+    if marks.count("\\") == 2:  # noqa: PLR2004  escaped once more by whoever copied it
+        marks = marks.replace("\\\\", "\\")
     if (
         not 1 <= len(marks) <= _MOST_MARKS
         or len(set(marks)) < len(marks)
@@ -244,80 +254,40 @@ def _lines(text: str, separator: str) -> tuple[list[str], int]:
         if "\n" in text:
             text = text.replace("\n", "\r")
     lines: list[str] = []
+    rest: list[str] = []
     joined = 0
-    for line in text.split("\r"):
+    for sent in text.split("\r"):
         # The name and its separator; or a bare name, which is a segment without fields.
-        if line[:3].isalnum() and (line[3:4] == separator or (line.isupper() and not line[3:])):
+        name = sent[:3]
+        opens = (
+            name.isalnum()
+            and name.isascii()
+            and (sent[3:4] == separator or (sent.isupper() and not sent[3:]))
+        )
+        line = sent if opens else _indented(sent, separator)
+        if line is not None:
+            if rest:
+                lines[-1] = "\n".join((lines[-1], *rest))
+                rest.clear()
             lines.append(line)
-        elif line and lines:
-            lines[-1] += "\n" + line
+        elif lines and sent.strip(_CONTROLS):
+            rest.append(sent)
             joined += 1
+    if rest:
+        lines[-1] = "\n".join((lines[-1], *rest))
     return lines, joined
 
 
-_PLAIN = {
-    ".br": "\n",
-    ".ce": "\n",
-    ".sp": "\n",
-    ".fi": "",
-    ".nf": "",
-    "H": "",
-    "N": "",
-}
-_FORMATTING = re.compile(r"\.(?P<name>sp|in|ti|sk)(?P<count>[+-]?\d{1,3})\Z")
-_HEX = re.compile(r"X(?P<digits>(?:[0-9A-Fa-f]{2})+)\Z")
-# Longer runs between two escape characters are text with a backslash at each end.
-_LONGEST_SEQUENCE = 2_000
+_CONTROLS = "".join(map(chr, range(0x21)))
+_LONG_NAME = re.compile(r"Z[A-Z0-9]{3,5}\Z")
 
 
-def _unescape(text: str, delimiters: Delimiters, codec: str) -> str:
-    mark = delimiters.escape
-    plain = {
-        **_PLAIN,
-        "F": delimiters.field,
-        "S": delimiters.component,
-        "T": delimiters.subcomponent,
-        "R": delimiters.repetition,
-        "E": mark,
-        "P": delimiters.truncation or "#",
-    }
-    out: list[str] = []
-    at = 0
-    while True:
-        opening = text.find(mark, at)
-        closing = text.find(mark, opening + 1) if opening >= 0 else -1
-        if closing < 0:
-            out.append(text[at:])
-            return "".join(out)
-        sequence = text[opening + 1 : closing]
-        resolved = plain.get(sequence)
-        if resolved is None:
-            resolved = _sequence(sequence, codec)
-        if resolved is None:
-            # Not an escape: the next mark may open one ("C:\temp\.br\").
-            out.append(text[at:closing])
-            at = closing
-        else:
-            out.append(text[at:opening])
-            out.append(resolved)
-            at = closing + 1
-
-
-def _sequence(sequence: str, codec: str) -> str | None:
-    """The meaning of a sequence with an argument, or None."""
-    if not sequence or len(sequence) > _LONGEST_SEQUENCE:
+def _indented(line: str, separator: str) -> str | None:
+    """A segment behind blanks or frame bytes, or one with a long Z name; None for other text."""
+    found = line.lstrip(_CONTROLS)
+    name, mark, _ = found.partition(separator)
+    if not mark:
         return None
-    found = _HEX.match(sequence)
-    if found is not None:
-        return bytes.fromhex(found["digits"]).decode(codec, "replace").replace("\0", "\ufffd")
-    found = _FORMATTING.match(sequence)
-    if found is None:
-        return None
-    count = abs(int(found["count"]))
-    match found["name"]:
-        case "sp":
-            return "\n" * min(count, 100)
-        case "sk":
-            return " " * min(count, 100)
-        case _:
-            return ""
+    if len(name) == len("MSH") and name.isascii() and name.isalnum() and name.isupper():
+        return found
+    return found if _LONG_NAME.match(name) else None

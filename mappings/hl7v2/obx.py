@@ -7,16 +7,15 @@ rules of docs/conformance where the map is silent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mappings import keys
 from mappings.codes import LOCAL
 from mappings.hl7v2.attachments import encapsulated, pointer
 from mappings.hl7v2.er7 import DELETE, Segment
+from mappings.hl7v2.numbers import COMPARATORS, GLYPHS, compared, decimal, limits
 from mappings.hl7v2.reading import Reading
 from mappings.hl7v2.times import clock
 from mappings.record import (
@@ -37,13 +36,18 @@ from mappings.record import (
 from mappings.tables import table
 
 _STATUSES: dict[str, Status] = table("hl70085")  # type: ignore[assignment]  # rows checked by test
-_MAPPED = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 11, 14, 19})
-# OBX-1 to OBX-19 are looked at; a shorter segment is filled up with empty fields.
-_FIELDS = 20
-_LARGEST_EXPONENT = 400
-_COMPARATORS = ("<=", ">=", "<", ">")
-_GLYPHS = {"≤": "<=", "≥": ">=", "\uff1c": "<", "\uff1e": ">", "=<": "<=", "=>": ">="}
-_DIGITS = frozenset("0123456789.+-eE")
+_FLAGS = table("hl70078")
+_UNREAD = (9, 10, 12, 13, 15, 16, 18)
+_TYPE = 29
+# Why there is no value: N was not asked for, X could not be obtained.
+_ABSENT = {"N": "not-asked", "X": "not-performed"}
+# OBX-29: answers to questions that the order asked, and scientific side information.
+_SUPPORTING = frozenset({"QST", "SCI"})
+# OBX-1 to OBX-19 are looked at by number: a shorter segment is filled up with empty fields.
+FIELDS = 20
+_LONGEST_FLAGS = 20
+_LONGEST_RANGE = 100
+_MOST_TERMS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +59,22 @@ class Order:
         effective: OBR-7, else SPM-17.
         issued: OBR-22, or None.
         status: OBR-25 as an entry's status, or None.
+        shared: What every OBX says of it: numbers, service, specimens, comments.
+        groups: OBX-4 → the OBX group it names (one variant, one lesion, one organism).
+        role: `supporting` for what was told with an order; empty for results.
     """
 
     filler: str = ""
     effective: When | None = None
     issued: When | None = None
     status: Status | None = None
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
 
 
-def observation(
-    reading: Reading, order: Order, obx: Segment, notes: list[str] | None, used: set[str]
+def observation(  # noqa: C901, PLR0912  field by field, on the way of every result
+    reading: Reading, order: Order, obx: Segment, notes: list[str] | None, role: str = ""
 ) -> Entry | None:
     """One OBX as an entry, or None when OBX-3 names nothing.
 
@@ -73,44 +83,51 @@ def observation(
         order: Its OBR.
         obx: The segment.
         notes: NTE-3 lines that follow it.
-        used: Keys already given out below this OBR; the new one is added.
+        role: What it is where it is no result (`supporting`, `specimen`): such an entry answers
+            nobody's question of a measured value.
     """
-    fields = obx.fields
-    fields += [""] * (_FIELDS - len(fields))
-    concept = reading.concept(fields[3])
+    fields, known = obx.fields, reading.terms
+    # What was read before is taken from where it lies: a call each costs more than all the rest.
+    concept = known.concepts.get(fields[3]) or reading.concept(fields[3])
     code = concept.code or _uncoded(reading, obx, concept.text)
     if code is None:
+        if notes:
+            reading.note("NTE-3", "comment on an OBX without OBX-3")
         return None
-    effective = (fields[14] and reading.when(obx, 14)) or order.effective
+    effective = order.effective
+    if fields[14]:
+        effective = reading.times.get(fields[14]) or reading.when(obx, 14) or effective
     issued = order.issued or (fields[19] and reading.when(obx, 19)) or reading.sent
     details: dict[str, Any] = {"type": fields[2], "status": fields[11]}
+    if order.shared:
+        details["order"] = order.shared
     status = _status(reading, order, obx, fields[11])
     text = fields[5]
     value: Value | None = None
-    if text == DELETE:
+    if not text:
+        if status not in RETRACTED:
+            # Empty is "no change": U and addenda come without the result they speak of.
+            details["value_as_before"] = True
+    elif text[0] == '"' and _deletes(reading, text):
         status = "deleted"
-    elif text:
+    else:
         value = _value(reading, obx, fields[2], text, details)
-    elif status not in RETRACTED:
-        # Empty is "no change": U and addenda come without the result they speak of.
-        details["value_as_before"] = True
     if fields[7]:
-        details["range"] = _range(reading.message.unescape(fields[7]))
+        details["range"] = known.ranges.get(fields[7]) or _range(reading, fields[7])
     if fields[8]:
-        details["flags"] = reading.message.repetitions(fields[8])
+        details["flags"] = known.flags.get(fields[8]) or _flags(reading, obx, fields[8])
     if notes:
         details["notes"] = notes
-    _leftovers(reading, fields)
-    sub_id = "" if reading.site.sub_id_is_sequence else keys.sub_id(fields[4])
-    key = keys.observation(code.code, order.filler, sub_id, effective, issued)
-    if key in used:
-        reading.note(obx.path(4), "same OBX-3 and OBX-4 twice below one OBR: counted in order")
-        sub_id = f"{sub_id}#{len(used) + 1}"
-        key = keys.observation(code.code, order.filler, sub_id, effective, issued)
-    used.add(key)
+    sent = fields[4]
+    if sent and sent in order.groups:
+        details["group"] = order.groups[sent]
+    role = _more(reading, order, obx, details) or role or order.role
+    if role:
+        details["role"] = role
+    sub_id = "" if reading.site.sub_id_is_sequence else keys.sub_id(sent)
     return Entry(
         "observation",
-        key,
+        keys.observation(code.code, order.filler, sub_id, effective, issued),
         reading.patient,
         reading.source,
         f"OBX[{obx.number}]-5",
@@ -120,28 +137,65 @@ def observation(
         value,
         effective,
         issued,
-        keys.twin(code.code, sub_id, effective),
+        None if role else keys.twin(code.code, sub_id, effective),
         details,
     )
 
 
-def _leftovers(reading: Reading, fields: list[str]) -> None:
-    for number in range(9, len(fields)):
-        if fields[number] and number not in _MAPPED:
-            reading.skipped["OBX", number] += 1
+def _deletes(reading: Reading, text: str) -> bool:
+    """Whether `""` stands in the field, and in every repetition of it that holds anything."""
+    return not any(part for part in reading.message.repetitions(text) if part != DELETE)
+
+
+def _more(reading: Reading, order: Order, obx: Segment, details: dict[str, Any]) -> str:
+    """Details that few OBX carry, and the fields we do not read; its role by OBX-29."""
+    fields = obx.fields
+    status = fields[11]
+    if status in _ABSENT:
+        details["absent"] = _ABSENT[status]
+    if fields[17]:
+        details["method"] = reading.terms.stated.get(fields[17]) or reading.stated(fields[17])
+    if fields[19] and order.issued is not None:
+        analysed = reading.when(obx, 19)
+        details["analysed"] = analysed.isoformat() if analysed else ""
+    skipped = reading.skipped["OBX"]
+    for number in _UNREAD:
+        if fields[number]:
+            skipped[number] += 1
+    if len(fields) <= FIELDS:
+        return ""
+    for number in range(FIELDS + 1, len(fields)):
+        if fields[number] and number != _TYPE:
+            skipped[number] += 1
+    if fields[20]:
+        details["site"] = reading.stated(fields[20])
+    return "supporting" if reading.part(obx, _TYPE).upper() in _SUPPORTING else ""
+
+
+def _flags(reading: Reading, obx: Segment, text: str) -> list[str]:
+    """OBX-8 by table 0078; a code that is not in it stays as it was sent, and is reported."""
+    sent = [reading.message.components(p)[0].strip() for p in reading.message.repetitions(text)]
+    known = [_FLAGS.get(flag) or _FLAGS.get(flag.upper()) for flag in sent]
+    found = [flag or raw for flag, raw in zip(known, sent, strict=True) if flag or raw]
+    if None in known:
+        reading.note(obx.path(8), "abnormal flag is not in table 0078", "information")
+    elif len(text) <= _LONGEST_FLAGS and len(reading.terms.flags) < _MOST_TERMS:
+        reading.terms.flags[text] = found
+    return found
 
 
 def _uncoded(reading: Reading, obx: Segment, text: str) -> Code | None:
     """OBX-3 with words and no code: the words are the local code."""
     if not text:
         reading.note(obx.path(3), "OBX-3 is empty: nothing says what was observed", "error")
+        reading.unmapped(obx)
         return None
     reading.note(obx.path(3), "no code, only text")
-    return Code(f"{LOCAL}text", text, text)
+    return Code(f"{LOCAL}text", keys.bounded(text), text)
 
 
 def _status(reading: Reading, order: Order, obx: Segment, sent: str) -> Status:
-    found = _STATUSES.get(sent)
+    found = _STATUSES.get(sent) or (_STATUSES.get(sent.strip().upper()) if sent else None)
     if found is not None:
         return found
     if sent:
@@ -154,12 +208,12 @@ def _status(reading: Reading, order: Order, obx: Segment, sent: str) -> Status:
 def _value(
     reading: Reading, obx: Segment, kind: str, text: str, details: dict[str, Any]
 ) -> Value | None:
-    read = _READERS.get(kind)
+    read = _READERS.get(kind) or _READERS.get(kind.strip().upper())
     if read is None:
         reading.note(obx.path(2), "type is not mapped, kept as text" if kind else "no type given")
         read = _whole if kind else _string
     mark = reading.message.delimiters.repetition
-    if not mark or mark not in text or kind in ("NA", "MA", "TX", "FT"):
+    if not mark or mark not in text or read in (_samples, _text):
         return read(reading, obx, text)
     values = [read(reading, obx, part) for part in text.split(mark) if part and part != DELETE]
     found = [value for value in values if value is not None]
@@ -183,35 +237,19 @@ def _number(reading: Reading, obx: Segment, text: str) -> Value | None:
     return Text(reading.message.unescape(text))
 
 
-def decimal(text: str) -> Decimal | None:
-    """Exact decimal of plain ASCII digits, or None (no NaN, no underscores, no other scripts)."""
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return None
-    return (
-        number if _DIGITS.issuperset(text) and abs(number.adjusted()) < _LARGEST_EXPONENT else None
-    )
-
-
 def _compared(reading: Reading, obx: Segment, text: str) -> Quantity | None:
-    sent = text.strip()
-    for glyph, plain in _GLYPHS.items():
-        sent = sent.replace(glyph, plain)
-    for comparator in _COMPARATORS:
-        if sent.startswith(comparator):
-            digits = sent[len(comparator) :].strip()
-            number = decimal(digits)
-            if number is None:
-                return None
-            unit, raw = _unit(reading, obx)
-            return Quantity(number, unit, digits, raw, comparator)
-    return None
+    comparator, digits = compared(text)
+    number = decimal(digits) if comparator else None
+    if number is None:
+        return None
+    unit, raw = _unit(reading, obx)
+    return Quantity(number, unit, digits, raw, comparator)
 
 
 def _unit(reading: Reading, obx: Segment) -> tuple[str | None, str]:
     """(UCUM, text as sent); blank and unknown units are reported (site rule 12)."""
-    unit, raw = reading.unit(obx.field(6))
+    text = obx.fields[6]
+    unit, raw = reading.terms.units.get(text) or reading.unit(text)
     if unit is None:
         reason = "unit is not known, value never converted" if raw else "no unit given"
         reading.note(obx.path(6), reason)
@@ -232,21 +270,19 @@ def _string(reading: Reading, obx: Segment, text: str) -> Value | None:
     return Text(words)
 
 
-def lines(reading: Reading, text: str) -> str:
-    """TX and FT: repetitions are lines of one text, blank ones kept."""
-    mark = reading.message.delimiters.repetition
-    parts = text.split(mark) if mark else [text]
-    return "\n".join(reading.message.unescape("" if p == DELETE else p) for p in parts)
-
-
 def _text(reading: Reading, _obx: Segment, text: str) -> Value | None:
-    return Text(lines(reading, text))
+    """TX and FT: repetitions are lines of one text."""
+    return Text(reading.lines(text))
 
 
 def _structured(reading: Reading, obx: Segment, text: str) -> Value | None:
     """SN: quantity with comparator, ratio, range or text by SN.1 and SN.3."""
     parts = [p.strip() for p in reading.message.components(text)] + ["", "", "", ""]
+    if not any(parts[1:4]):
+        # The number stands where the comparator should: read as NM is.
+        return _number(reading, obx, text)
     comparator, first, separator, second = parts[:4]
+    comparator = GLYPHS.get(comparator, comparator)
     low, high = decimal(first), decimal(second)
     whole = "".join(parts)
     if comparator == "<>" or separator == "+" or (low is None and high is None):
@@ -256,18 +292,20 @@ def _structured(reading: Reading, obx: Segment, text: str) -> Value | None:
     unit, raw = _unit(reading, obx)
     if separator == "-":
         return Interval(first or None, second or None, unit)
-    if low is None or (comparator and comparator not in (*_COMPARATORS, "=")):
+    if low is None or (comparator and comparator not in (*COMPARATORS, "=")):
         return Text(whole)
-    return Quantity(low, unit, first, raw, comparator if comparator in _COMPARATORS else None)
+    return Quantity(low, unit, first, raw, comparator if comparator in COMPARATORS else None)
 
 
 def _coded(reading: Reading, _obx: Segment, text: str) -> Value | None:
     concept = reading.fresh_concept(text)
-    return Coded(concept.codings, concept.text)
+    return Coded(concept.codings, concept.text) if concept.codings or concept.text else None
 
 
-def _bare_code(reading: Reading, _obx: Segment, text: str) -> Value | None:
-    """IS and ID: a code of a table that the message does not name."""
+def _bare_code(reading: Reading, obx: Segment, text: str) -> Value | None:
+    """IS and ID: a code of a table that the message does not name, unless it is sent as a CE."""
+    if (reading.message.delimiters.component or "^") in text:
+        return _coded(reading, obx, text)
     code = reading.message.unescape(text)
     return Coded((Code(f"{LOCAL}L", code),), code)
 
@@ -334,21 +372,10 @@ _READERS: dict[str, Callable[[Reading, Segment, str], Value | None]] = {
 }
 
 
-@lru_cache(maxsize=2048)
-def _range(text: str) -> dict[str, str]:
+def _range(reading: Reading, sent: str) -> dict[str, str]:
     """OBX-7: its text always, low and high where they can be read."""
-    found = {"text": text}
-    plain = text.strip()
-    for glyph, mark in (*_GLYPHS.items(), ("\u2013", "-"), ("\u2014", "-"), ("~", "-")):
-        plain = plain.replace(glyph, mark)
-    for comparator in _COMPARATORS:
-        if plain.startswith(comparator):
-            limit = plain[len(comparator) :].strip()
-            if decimal(limit) is not None:
-                found["high" if comparator[0] == "<" else "low"] = limit
-            return found
-    low, dash, high = plain.rpartition("-")
-    low, high = low.strip(), high.strip()
-    if dash and decimal(low) is not None and decimal(high) is not None:
-        found |= {"low": low, "high": high}
+    text = reading.message.unescape(sent)
+    found = {"text": text, **limits(text)}
+    if len(sent) <= _LONGEST_RANGE and len(reading.terms.ranges) < _MOST_TERMS:
+        reading.terms.ranges[sent] = found
     return found

@@ -5,6 +5,7 @@ Source: HL7 v2.5.1 2.A.21 (DT), 2.A.22 (DTM), 2.A.75 (TM), 2.A.77 (TS); site rul
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from functools import lru_cache
 
@@ -25,6 +26,15 @@ _DATE_DIGITS = 8
 _OFFSET_DIGITS = 4
 _MOST_OFFSET = 14 * 60
 _PADDING = "00000101000000"
+# Four digits outside these are an hour and minute; a patient or a result of another time is none.
+_FIRST_YEAR, _LAST_YEAR = 1850, 2199
+_ISO_8601 = re.compile(
+    r"(\d{4})([-/]?)(\d\d)\2(\d\d)"
+    r"(?:[T ](\d\d):?(\d\d)(?::?(\d\d)(\.\d+)?)?([+-]\d\d:?\d\d|Z)?)?\Z",
+    re.ASCII,
+)
+# TS.2, the degree of precision of versions before 2.6: digits that it leaves.
+_DEGREES = {"Y": 4, "L": 6, "D": 8, "H": 10, "M": 12, "S": 14}
 
 
 @lru_cache(maxsize=8192)
@@ -32,17 +42,33 @@ def when(text: str, message_offset: int | None, timezone: str) -> When | None:
     """A DTM, or None when it is no time (`00000000`, hour 24, HHMM alone, prose).
 
     Args:
-        text: As sent; a TS's second component, its precision, is ignored.
+        text: As sent; ISO 8601 with its hyphens and colons is understood too.
         message_offset: Offset of MSH-7 in minutes, for times sent without one.
         timezone: The sender's IANA zone, for messages without any; marked as assumed.
     """
-    digits, offset, fraction = _parts(text.strip())
+    value, _, degree = text.partition("^")
+    digits, offset, fraction = _parts(value.strip())
+    if degree in _DEGREES and len(digits) > _DEGREES[degree]:
+        digits, fraction = digits[: _DEGREES[degree]], ""
     precision = _PRECISION.get(len(digits))
     if precision is None or not digits.isdecimal() or not digits.isascii():
         return None
-    full = digits + _PADDING[len(digits) :]
+    moment = _wall(digits + _PADDING[len(digits) :], fraction)
+    if moment is None or len(digits) <= _DATE_DIGITS:
+        return When(moment, precision) if moment else None
+    if offset is None:
+        offset = message_offset
+    if offset is not None:
+        return When(moment, precision, offset)
+    return When(moment, precision, local_offset(moment, timezone), assumed_zone=True)
+
+
+def _wall(full: str, fraction: str) -> datetime | None:
+    """Wall time of fourteen digits, or None where there is no such moment."""
+    if not _FIRST_YEAR <= int(full[:4]) <= _LAST_YEAR:
+        return None
     try:
-        value = datetime(  # noqa: DTZ001  wall time; its offset stands beside it
+        return datetime(  # noqa: DTZ001  wall time; its offset stands beside it
             int(full[:4]),
             int(full[4:6]),
             int(full[6:8]),
@@ -53,13 +79,6 @@ def when(text: str, message_offset: int | None, timezone: str) -> When | None:
         )
     except ValueError:
         return None
-    if len(digits) <= _DATE_DIGITS:
-        return When(value, precision)
-    if offset is not None:
-        return When(value, precision, offset)
-    if message_offset is not None:
-        return When(value, precision, message_offset)
-    return When(value, precision, local_offset(value, timezone), assumed_zone=True)
 
 
 def offset_of(text: str) -> int | None:
@@ -69,7 +88,12 @@ def offset_of(text: str) -> int | None:
 
 def _parts(text: str) -> tuple[str, int | None, str]:
     """Digits, offset in minutes and fraction of a DTM."""
+    if not text[:14].isdecimal() and (found := _ISO_8601.match(text)) is not None:
+        year, _, *rest, fraction, zone = found.groups(default="")
+        text = "".join((year, *rest, fraction, "+0000" if zone == "Z" else zone))
     offset: int | None = None
+    if text.endswith("Z"):
+        text = text.removesuffix("Z") + "+0000"
     for sign in "+-":
         head, mark, tail = text.rpartition(sign)
         if mark:

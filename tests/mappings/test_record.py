@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import permutations
@@ -173,14 +174,6 @@ def test_the_latest_is_the_newest_by_clinical_time() -> None:
     assert "2" == getattr(found.value, "text", None)
 
 
-def test_aliases_name_the_same_person() -> None:
-    """Every identifier of an alias entry belongs to the record."""
-    other = Identifier("99", "https://other.example", "PI")
-    alias = Entry("alias", f"alias/{other}", WHO, entry().source, "PID[1]-3", value=other)
-    record = PatientRecord.of([alias], as_of=LATER)
-    assert frozenset({WHO, other}) == record.identifiers
-
-
 def test_a_code_filter_keeps_uncoded_entries() -> None:
     """Readiness asks for a pack's codes; demographics stay."""
     sex = Entry("patient", "patient/sex", WHO, entry().source, "PID[1]-8", value=Text("male"))
@@ -224,3 +217,35 @@ def test_a_clinical_time_survives_json() -> None:
 def test_an_entry_without_details_stores_no_details() -> None:
     """The stored body holds only what is there."""
     assert ["display", "value", "effective", "source_time"] == list(to_json(entry()))
+
+
+def test_a_word_on_the_status_alone_keeps_what_was_said_before() -> None:
+    """Value, code, clinical time and details: OBX-11 = U, MDM^T03."""
+    first = replace(entry("412", effective=When(datetime(2026, 11, 20), "day")), details={"a": 1})
+    word = replace(
+        entry(status="corrected", issued=1),
+        value=None,
+        code=None,
+        effective=None,
+        details={"value_as_before": True},
+    )
+    (found,) = PatientRecord.of([word, first], as_of=LATER).entries
+    assert ("corrected", first.value, first.code, first.effective, 1) == (
+        found.status,
+        found.value,
+        found.code,
+        found.effective,
+        found.details["a"],
+    )
+
+
+def test_a_later_set_replaces_an_earlier_one_of_the_same_name_only() -> None:
+    """Diagnoses without action codes are a snapshot of one visit."""
+
+    def member(code: str, told: str, hour: int) -> Entry:
+        made = entry(key=f"condition/{code}", issued=hour, seq=hour)
+        return replace(made, kind="condition", details={"set": told} if told else {})
+
+    entries = [member("A", "V1", 1), member("B", "V1", 2), member("C", "V2", 1), member("D", "", 1)]
+    found = PatientRecord.of(entries, as_of=LATER).entries
+    assert {"condition/B", "condition/C", "condition/D"} == {e.key for e in found}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mappings.conversion import Conversion
+
 
 def segment(name: str, **fields: str) -> str:
     """`segment("OBR", f4="AFP")` is OBR with field 4."""
@@ -63,3 +65,8 @@ def obx(kind: str = "NM", value: str = "5", unit: str = "ng/mL", **fields: str) 
 def oru(*segments: str, **header: str) -> bytes:
     """An ORU^R01 of these segments after MSH and PID."""
     return "\r".join([msh(**header), PID, *segments, ""]).encode()
+
+
+def reasons(conversion: Conversion, path: str) -> list[str]:
+    """Why something at a path was reported."""
+    return [f.reason for f in conversion.findings if f.path == path]

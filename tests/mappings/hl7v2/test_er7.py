@@ -92,6 +92,8 @@ def test_a_delete_is_not_an_empty_field() -> None:
         ("UNICODE UTF-8", "utf-8"),
         ("GB 18030-2000", "gb18030"),
         ("~GB 18030-2000", "gb18030"),
+        ("ASCII~GB18030", "gb18030"),
+        ("gb2312", "gb18030"),
         ("BIG-5", "big5"),
     ],
 )
@@ -101,11 +103,12 @@ def test_the_charset_of_msh_18_is_honoured(declared: str, codec: str) -> None:
     assert "林^三" == parse(raw).segments[1].field(5)
 
 
-@pytest.mark.parametrize("part", [1, 2, 5, 15])
-def test_every_part_of_8859_is_honoured(part: int) -> None:
-    """8859/1 and its neighbours, by number."""
-    raw = f"{msh(f18=f'8859/{part}')}\rPID|1||||x\r".encode(f"iso8859-{part}")
-    assert f"iso8859-{part}" == parse(raw).codec
+@pytest.mark.parametrize("part", [*range(1, 12), 13, 14, 15])
+@pytest.mark.parametrize("written", ["8859/{}", "ISO 8859-{}", "ISO-8859-{}"])
+def test_every_part_of_8859_is_honoured(part: int, written: str) -> None:
+    """Table 0211 has no part 12; the letter 0xE1 is another one in each."""
+    raw = f"{msh(f18=written.format(part))}\rPID|1||||".encode() + b"\xe1\r"
+    assert bytes([0xE1]).decode(f"iso8859-{part}") == parse(raw).segments[1].field(5)
 
 
 def test_japanese_bytes_that_look_like_bars_do_not_separate() -> None:
@@ -132,6 +135,95 @@ def test_bytes_outside_the_declared_charset_are_marked() -> None:
     raw = f"{msh(f18='UNICODE UTF-8')}\rPID|1||||".encode() + b"\xff\r"
     message = parse(raw)
     assert (True, "\ufffd") == (message.damaged, message.segments[1].field(5))
+
+
+@pytest.mark.parametrize("declared", ["~ISO IR87", "ASCII~ISO IR159", "8859/1~ISO IR14~ISO IR87"])
+def test_the_japanese_sets_are_switched_to_by_their_own_escapes(declared: str) -> None:
+    """JIS X 0208 and 0212 in one field, whichever repetition of MSH-18 names them."""
+    raw = f"{msh(f18=declared)}\rPID|1||||".encode() + "山田 丂".encode("iso2022_jp_ext") + b"\r"
+    assert "山田 丂" == parse(raw).segments[1].field(5)
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        (r"\M2442\;3ED\C2842\ Taro", "山田 Taro"),
+        (r"\M2441\VP\C2842\ ", "中 "),
+        (r"\M2442\;3E", r"\M2442\;3E"),
+        (r"\Mars\ probe", r"\Mars\ probe"),
+    ],
+)
+def test_a_shift_of_character_set_is_followed(sent: str, text: str) -> None:
+    r"""`\M` and `\C` name a set of ISO 2022; half a character leaves the text as it was."""
+    message = parse(f"{HEAD}\rNTE|1||{sent}\r".encode())
+    assert text == message.unescape(message.segments[1].field(3))
+
+
+def test_a_character_may_be_cut_between_two_hex_escapes() -> None:
+    """Some senders escape byte by byte; the bytes are read in the message's charset."""
+    message = parse(f"{msh(f18='GB18030')}\rNTE|1||\\XB8\\\\XCE\\\\X0D0A\\x\r".encode())
+    assert "肝\nx" == message.unescape(message.segments[1].field(3))
+
+
+def test_a_charset_of_no_table_is_marked() -> None:
+    """And the bytes are read as what they prove to be."""
+    message = parse(f"{msh(f18='KLINGON')}\rPID|1||||肝\r".encode())
+    assert (True, "肝") == (message.undeclared, message.segments[1].field(5))
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("pid|1", "PID"),
+        ("  PID|1", "PID"),
+        ("\tPID|1", "PID"),
+        ("ZDS12|1", "ZDS12"),
+        ("PID", "PID"),
+        ("PID|||", "PID"),
+    ],
+)
+def test_a_segment_is_known_by_its_name(line: str, name: str) -> None:
+    """In small letters, indented, with a long Z name, without fields."""
+    assert ["MSH", name] == [s.name for s in parse(f"{HEAD}\r{line}\r".encode()).segments]
+
+
+@pytest.mark.parametrize("line", ["患者男|x", "Long|x", "3.5|x", "see |x"])
+def test_a_line_of_words_is_no_segment(line: str) -> None:
+    """It belongs to the field before, whatever marks it holds."""
+    message = parse(f"{HEAD}\rNTE|1||a\r{line}\r".encode())
+    assert (["MSH", "NTE"], 1) == ([s.name for s in message.segments], message.joined)
+
+
+@pytest.mark.parametrize("tail", [b"\x1c", b"\x1c\r", b"\0\0\0", b"\x1a", b"\r \r\n"])
+def test_what_is_left_of_a_frame_is_no_content(tail: bytes) -> None:
+    """Files cut out of a stream, and padded buffers."""
+    message = parse(b"\x0b" + f"{HEAD}\rNTE|1||a\r".encode() + tail)
+    assert ("a", 0, False) == (message.segments[1].field(3), message.joined, message.damaged)
+
+
+def test_an_escape_character_doubled_in_msh_2_is_one() -> None:
+    """Text that went through a program's source."""
+    message = parse(b"MSH|^~\\\\&|LAB\rNTE|1||a\\T\\b\r")
+    assert "a&b" == message.unescape(message.segments[1].field(3))
+
+
+def test_marks_that_msh_2_left_out_mean_the_usual_ones() -> None:
+    r"""`\T\` of a sender who never names a subcomponent mark."""
+    message = parse(b"MSH|^~\\|LAB\rNTE|1||a\\T\\b\r")
+    assert "a&b" == message.unescape(message.segments[1].field(3))
+
+
+def test_two_messages_in_one_frame_are_refused() -> None:
+    """Whose segments are whose, nobody can tell."""
+    with pytest.raises(UnreadableMessage):
+        parse(f"{HEAD}\rPID|1\r{HEAD}\rPID|2\r".encode())
+
+
+def test_many_line_ends_inside_one_field_cost_no_more_than_their_length() -> None:
+    """A PDF in base64, wrapped: 1 MB of lines is joined once, not line by line."""
+    lines = "\r".join(["QUJD" * 19] * 13_000)
+    message = parse(f"{HEAD}\rOBX|1|ED|A||^^^Base64^{lines}\r".encode())
+    assert (13_000 - 1, 2) == (message.joined, len(message.segments))
 
 
 @pytest.mark.parametrize("sent", [b"a\0b", b"a\\X00\\b"])

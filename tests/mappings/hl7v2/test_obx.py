@@ -76,6 +76,10 @@ QUANTITY = Quantity(Decimal("5.10"), "ng/mL", "5.10", "ng/mL")
         ("SN", "^10^-^20", Interval("10", "20", "ng/mL")),
         ("SN", "^2^+", Text("2+")),
         ("SN", "<>^5", Text("<>5")),
+        ("SN", "≥^5", Quantity(Decimal(5), "ng/mL", "5", "ng/mL", ">=")),
+        ("SN", "5.10", QUANTITY),
+        ("SN", ">^1^:^128", Ratio(Decimal(1), Decimal(128), ">1:128")),
+        ("nm", "5.10", QUANTITY),
         ("ST", r"a \T\ b", Text("a & b")),
         ("ST", "5.10", QUANTITY),
         ("ST", "positive", Text("positive")),
@@ -94,6 +98,9 @@ QUANTITY = Quantity(Decimal("5.10"), "ng/mL", "5.10", "ng/mL")
         ("CF", "A^a^L", Coded((local("A", "a"),), "a")),
         ("IS", "A", Coded((local("A"),), "A")),
         ("ID", "Y", Coded((local("Y"),), "Y")),
+        ("IS", "A^a^L", Coded((local("A", "a"),), "a")),
+        ("CWE", '""^words', Coded((), "words")),
+        ("CWE", "^^L", None),
         ("DT", "20261120", When(datetime(2026, 11, 20), "day")),
         ("DT", "202611", When(datetime(2026, 11, 1), "month")),
         (
@@ -119,7 +126,7 @@ QUANTITY = Quantity(Decimal("5.10"), "ng/mL", "5.10", "ng/mL")
         ("", "words", Text("words")),
     ],
 )
-def test_every_type_has_its_value(read: Any, kind: str, sent: str, value: Value) -> None:
+def test_every_type_has_its_value(read: Any, kind: str, sent: str, value: Value | None) -> None:
     """OBX-5 by OBX-2, numbers to the digit."""
     found = first(read(obr(), obx(kind, sent))).value
     assert value == found
@@ -193,6 +200,18 @@ def test_two_quotes_delete_a_value(read: Any) -> None:
     assert ("deleted", None) == (entry.status, entry.value)
 
 
+@pytest.mark.parametrize("value", ['""~""', '""~'])
+def test_two_quotes_in_every_repetition_delete_the_value(read: Any, value: str) -> None:
+    """Nothing is left of it."""
+    assert "deleted" == first(read(obr(), obx("CWE", value, ""))).status
+
+
+def test_two_quotes_in_one_repetition_delete_that_one(read: Any) -> None:
+    """The others stand."""
+    entry = first(read(obr(), obx("CWE", 'A^a^L~""', "")))
+    assert ("final", Coded((local("A", "a"),), "a")) == (entry.status, entry.value)
+
+
 def test_an_empty_value_changes_nothing(read: Any) -> None:
     """U and addenda come without the result they speak of."""
     entry = first(read(obr(), obx(value="", f11="U")))
@@ -235,12 +254,94 @@ def test_repetitions_are_kept(read: Any) -> None:
         ("<5", {"text": "<5", "high": "5"}),
         (">=60", {"text": ">=60", "low": "60"}),
         ("-5-5", {"text": "-5-5", "low": "-5", "high": "5"}),
+        ("-5--2", {"text": "-5--2", "low": "-5", "high": "-2"}),
+        ("4.3 to 6.2", {"text": "4.3 to 6.2", "low": "4.3", "high": "6.2"}),
+        ("3.5至9.5", {"text": "3.5至9.5", "low": "3.5", "high": "9.5"}),
+        ("7-0", {"text": "7-0"}),
+        ("70_105", {"text": "70_105"}),
+        ("0-7 ng/mL", {"text": "0-7 ng/mL"}),
         ("阴性", {"text": "阴性"}),
     ],
 )
 def test_a_reference_range_keeps_its_text(read: Any, sent: str, found: dict[str, str]) -> None:
     """Low and high only where they can be read."""
     assert found == first(read(obr(), obx(f7=sent))).details["range"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        ("H", ["H"]),
+        ("L~A", ["L", "A"]),
+        ("h", ["H"]),
+        ("H>", ["HU"]),
+        ("H^High^HL70078", ["H"]),
+        ("↑", ["H"]),
+        ("偏低", ["L"]),
+        ("AC", ["AC"]),
+    ],
+)
+def test_an_abnormal_flag_is_read_by_table_0078(read: Any, sent: str, found: list[str]) -> None:
+    """As v3-ObservationInterpretation; codes inactive there stay v2's."""
+    conversion = read(obr(), obx(f8=sent), f18="UNICODE UTF-8")
+    assert (found, []) == (first(conversion).details["flags"], reasons(conversion, "OBX[1]-8"))
+
+
+def test_a_flag_of_no_table_is_kept_and_reported(read: Any) -> None:
+    """Each time it comes."""
+    found = read(obr(), obx(f8="??"), obx(f3="1^x^L", f8="??"))
+    assert ["??"] == first(found).details["flags"]
+    assert 1 == len(reasons(found, "OBX[1]-8")) == len(reasons(found, "OBX[2]-8"))
+
+
+@pytest.mark.parametrize(("sent", "absent"), [("N", "not-asked"), ("X", "not-performed")])
+def test_why_there_is_no_value_is_told(read: Any, sent: str, absent: str) -> None:
+    """FHIR's data-absent-reason."""
+    assert absent == first(read(obr(), obx(value="", f11=sent))).details["absent"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "role"), [("QST", "supporting"), ("SCI", "supporting"), ("RSLT", None), ("", None)]
+)
+def test_an_answer_to_the_order_s_question_is_no_result(
+    read: Any, sent: str, role: str | None
+) -> None:
+    """OBX-29: it stands by the order, and no door takes it for a measurement."""
+    entry = first(read(obr(), obx(f29=sent)))
+    assert (role, role is None) == (entry.details.get("role"), entry.twin is not None)
+
+
+def test_method_and_site_of_an_observation_are_kept(read: Any) -> None:
+    """OBX-17 and OBX-20."""
+    details = first(read(obr(), obx(f17="ECL^电化学发光^L", f20="LIV^肝^L"))).details
+    assert ("ECL", "LIV") == (details["method"]["code"], details["site"]["code"])
+
+
+def test_the_time_of_analysis_is_kept_beside_the_time_of_release(read: Any) -> None:
+    """OBX-19 beside OBR-22."""
+    entry = first(read(obr(), obx(f19="20261119100000+0800")))
+    assert "2026-11-19T10:00:00+08:00" == entry.details["analysed"]
+
+
+@pytest.mark.parametrize(("sent", "status"), sorted(table("hl70123").items()))
+def test_every_status_of_table_0123_serves_obx_without_their_own(
+    read: Any, sent: str, status: str
+) -> None:
+    """OBR-25."""
+    assert status == first(read(obr(f25=sent), obx(f11=""))).status
+
+
+@pytest.mark.parametrize("sent", ["Y", "Z", ""])
+def test_an_order_status_that_is_no_result_status_is_reported(read: Any, sent: str) -> None:
+    """Y and Z speak of orders; an empty OBR-25 is an error of the sender."""
+    found = read(obr(f25=sent), obx())
+    assert ["error"] == [f.severity for f in found.findings if f.path == "OBR[1]-25"]
+
+
+def test_a_code_longer_than_any_index_takes_is_prose(read: Any) -> None:
+    """The ledger must be able to file under it, and the words are not lost."""
+    entry = first(read(obr(), obx("ST", "x", "", f3="A" * 3000)))
+    assert (True, "A" * 3000) == (len(entry.key) < 500, entry.code.display)
 
 
 def test_the_clinical_time_is_the_nearest_one_sent(read: Any) -> None:

@@ -1,0 +1,11 @@
+"""ADT_A12: cancelled transfer (A12): the location before it counts again.
+
+Read as ADT_A01; the structures differ in segments that none of them maps.
+Source: HL7 v2.5.1 chapter 3.3.12.
+"""
+
+from __future__ import annotations
+
+from mappings.hl7v2.adt_a01 import entries
+
+__all__ = ["entries"]
