@@ -7,9 +7,11 @@ event starts an assessment is decided by `fired`; when it then runs is the worke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
+
+import orjson
 
 from inference import features
 from inference.manifest import Input, Manifest, Rule, Scope, Trigger
@@ -89,9 +91,7 @@ class Readiness:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; times as ISO 8601."""
-        body = asdict(self)
-        body["as_of"] = self.as_of.isoformat()
-        body["t0"] = self.t0.isoformat() if self.t0 else None
+        body: dict[str, Any] = orjson.loads(orjson.dumps(self))
         return body
 
 

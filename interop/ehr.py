@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import httpx
 import orjson
@@ -65,10 +65,12 @@ class Subject:
     Attributes:
         identifiers: Every identifier that names the person now.
         birth_date: FHIR date text, possibly partial, or None if unknown.
+        pid: PID as a hospital system last sent it, in our delimiters, or None.
     """
 
     identifiers: tuple[Identifier, ...]
     birth_date: str | None
+    pid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,27 @@ class Receipt:
     """Proof of a delivery: role to resource."""
 
     written: Mapping[str, Written]
+
+
+class Carrier(Protocol):
+    """What brings results to an EHR; it raises as `FhirEhr.deliver` says."""
+
+    @property
+    def name(self) -> str:
+        """Name in the outbox, in metrics and logs."""
+
+    def deliver(
+        self, result: Result, subject: Subject, *, previous: Mapping[str, Written], uncertain: bool
+    ) -> Receipt:
+        """Bring a result to the EHR, or find that it is there."""
+
+    def look(
+        self, result: Result, subject: Subject, *, previous: Mapping[str, Written]
+    ) -> Receipt | None:
+        """Whether an unanswered attempt wrote a result; nothing is sent."""
+
+    def close(self) -> None:
+        """Close the connections."""
 
 
 class FhirEhr:
@@ -151,13 +174,41 @@ class FhirEhr:
     def _bundle(
         self, result: Result, subject: Subject, previous: Mapping[str, Written]
     ) -> dict[str, Any]:
+        """What is sent. What stands in the EHR is never put on another chart by us.
+
+        It is withdrawn where it stands, whosever that chart is, and corrected only where the result
+        belongs (writeback.md 3).
+        """
+        standing, versions = self._standing(previous)
+        if not standing or result.status != "entered-in-error":
+            patient = self.confirm_patient(subject)
+            if standing and standing != patient:
+                raise PatientNotConfirmed("what was written before stands on another chart")
+            standing = patient
         return transaction(
             result,
-            self.confirm_patient(subject),
+            standing,
             strategy=self._strategy_of_server(),
-            versions={role: w.version for role, w in previous.items()},
+            versions=versions,
             ids={role: w.reference.rpartition("/")[2] for role, w in previous.items()},
         )
+
+    def _standing(self, previous: Mapping[str, Written]) -> tuple[str, dict[str, str]]:
+        """Whose chart an earlier version stands on, and the versions that are still our words.
+
+        An EHR that merges two patients puts another subject into our resources, which is no edit.
+        """
+        versions = {role: written.version for role, written in previous.items()}
+        report = self.read(previous["dr"].reference) if "dr" in previous else None
+        if report is None:
+            return "", versions
+        if _version(report) != versions["dr"]:
+            for role, written in previous.items():
+                stored = self.read(written.reference)
+                ours = self.read(f"{written.reference}/_history/{written.version}")
+                if stored and ours and _words(stored) == _words(ours):
+                    versions[role] = _version(stored)
+        return str(report.get("subject", {}).get("reference", "")), versions
 
     def close(self) -> None:
         """Close the connections to the EHR."""
@@ -243,8 +294,7 @@ class FhirEhr:
             if stored is None:
                 raise OutcomeUnknown("a resource just written cannot be read back")
             differs = differs or _difference(sent["resource"], stored)
-            version = str(stored.get("meta", {}).get("versionId", ""))
-            written[role_of(sent["resource"])] = Written(reference, version)
+            written[role_of(sent["resource"])] = Written(reference, _version(stored))
         return _checked(written, differs)
 
     def _find_written(self, result: Result, bundle: Mapping[str, Any]) -> Receipt | None:
@@ -268,8 +318,7 @@ class FhirEhr:
                 return None
             hit = hits[0]
             differs = differs or _difference(resource, hit)
-            version = str(hit.get("meta", {}).get("versionId", ""))
-            written[role] = Written(f"{hit['resourceType']}/{hit['id']}", version)
+            written[role] = Written(f"{hit['resourceType']}/{hit['id']}", _version(hit))
         return _checked(written, differs)
 
     def _call(
@@ -341,6 +390,15 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise PeerUnavailable("the EHR's answer is not a resource")
     return found
+
+
+def _version(stored: Mapping[str, Any]) -> str:
+    return str(stored.get("meta", {}).get("versionId", ""))
+
+
+def _words(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What a resource says, whoever it is about."""
+    return {name: value for name, value in stored.items() if name not in ("meta", "subject")}
 
 
 def _reference(sent: Mapping[str, Any], got: Mapping[str, Any]) -> str:

@@ -57,7 +57,6 @@ class Inbound(SQLModel, table=True):
     code: str = ""
     state: str = "received"
     reason: str = ""
-    person: str | None = None
     report: Any = _json()
     resent: int = 0
 
@@ -81,11 +80,20 @@ class Job(SQLModel, table=True):
             postgresql_where=text("state = 'ready'"),
             sqlite_where=text("state = 'ready'"),
         ),
+        Index(
+            "job_prior",
+            "stage",
+            "prior",
+            "id",
+            postgresql_where=text("prior IS NOT NULL AND state IN ('ready', 'leased')"),
+            sqlite_where=text("prior IS NOT NULL AND state IN ('ready', 'leased')"),
+        ),
     )
 
     id: int = _id()
     stage: str
     lane: str
+    prior: str | None = None  # a merge's second lane, of the patient who was before
     key: str = Field(unique=True)
     state: str = "ready"
     attempts: int = 0
@@ -106,6 +114,14 @@ class EntryRow(SQLModel, table=True):
         Index("entry_of_patient", "authority", "patient", "code"),
         Index("entry_of_key", "authority", "patient", "key"),
         Index("entry_once", "message", "path", "key", unique=True),
+        # What is said of an identifier, found without reading all that is filed under it.
+        Index(
+            "entry_of_identity",
+            "authority",
+            "patient",
+            postgresql_where=text("kind IN ('alias', 'move')"),
+            sqlite_where=text("kind IN ('alias', 'move')"),
+        ),
     )
 
     id: int = _id()
@@ -127,13 +143,21 @@ class EntryRow(SQLModel, table=True):
 
 
 class IdentityRow(SQLModel, table=True):
-    """Which person an identifier names: a projection of the alias entries, rebuildable."""
+    """Which person an identifier names: a projection of the alias entries, rebuildable.
+
+    `number` is what a person of this identifier alone is called; a person bears the oldest of
+    their identifiers', so that whom a merge joined get their own numbers back when it is undone.
+    `described` and `disputes` are what the next message is held against (site rule 8).
+    """
 
     __tablename__ = "identity"
 
     authority: str = Field(primary_key=True)
     value: str = Field(primary_key=True)
+    number: str
     person: str = Field(index=True)
+    described: Any = _json()
+    disputes: Any = _json()
 
 
 class Person(SQLModel, table=True):

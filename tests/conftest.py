@@ -21,10 +21,19 @@ for _name in ("mappings", "inference", "interop", "workers"):
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from hypothesis import HealthCheck, settings  # noqa: E402
 from peers import found  # noqa: E402  needs the path above
 
 pytest_plugins = ["peers.fixtures", "whole_line"]
 _skipped: Counter[str] = Counter()
+# `pytest --hypothesis-profile soak`: property tests for hours instead of seconds.
+settings.register_profile(
+    "soak",
+    max_examples=2000,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -137,23 +137,34 @@ class Assess:
             jobs.postpone(connection, claim, until=now + _AGAIN, reason="record changed meanwhile")
             return {"assess"}
         corrects = self._corrected(connection, claim, pack)
+        wanted: set[str] = set()
+        if claim.refs["why"] == "parted":
+            # It stands on a chart that is not its patient's: gone there before it is said anew.
+            if corrects is not None:
+                wanted = self._withdraw(connection, corrects, "misfiled")
+            corrects = next(iter(self._of_study(connection, claim, pack)), None)
         if prediction is None:
-            return self._not_run(connection, item, corrects)
+            return wanted | self._not_run(connection, item, corrects)
         grounds = prediction.instance_key(self._parts.settings.secret, person)
         known = results.by_instance_key(connection, grounds)
         stands = corrects if corrects is not None and corrects.state == "current" else known
-        if stands is not None and stands.state == "current" and _grounds(stands) == grounds:
+        if stands is not None and stands.state == "current" and self._same(stands, person, grounds):
             jobs.finish(connection, claim, now=now, reason="the same grounds, the same result")
-            return set()
+            return wanted
         # Grounds that held once, were corrected and hold again make a new version all the same.
         key = grounds if known is None else _again(grounds, corrects.id if corrects else claim.id)
-        made = self._new(pack, prediction, (grounds, key), corrects, item)
+        made = self._new(pack, prediction, key, corrects, item)
         head = results.chain_head(connection, self._parts.ids.writer)
         results.add_prediction(connection, made, head=head, now=now)
-        wanted = self._hand_over(connection, made, "corrected" if corrects else "preliminary")
+        wanted |= self._hand_over(connection, made, "corrected" if corrects else "preliminary")
         jobs.finish(connection, claim, now=now, reason="predicted")
         log.info("assess.predicted", pack=made.pack, prediction=made.id, why=made.why)
         return wanted
+
+    def _same(self, stands: Any, person: str, grounds: str) -> bool:
+        """Whether a stored prediction rests on these grounds, whatever number its person had."""
+        stored = Prediction.from_json(stands.body["prediction"])
+        return stored.instance_key(self._parts.settings.secret, person) == grounds
 
     def _not_run(self, connection: Connection, item: Read, corrects: Any | None) -> set[str]:
         """The pack cannot run on what is known now: wait, withdraw, or leave the trigger open."""
@@ -163,7 +174,7 @@ class Assess:
             jobs.postpone(connection, claim, until=now + _STUDY_OPEN, reason="study re-opened")
             return set()
         wanted: set[str] = set()
-        if claim.refs["why"] == "correction":
+        if claim.refs["why"] in ("correction", "merge"):
             if corrects is not None and corrects.state == "current":
                 wanted = self._withdraw(connection, corrects)
         else:
@@ -179,7 +190,8 @@ class Assess:
             row = results.prediction(connection, named)
             # Two corrections in a row name the same result; the second replaces the first's.
             newer = [r for r in self._of_study(connection, claim, pack) if r.lineage == row.lineage]
-            return newer[-1] if newer else row if row.state == "withdrawn" else None
+            if newer or row.state != "misfiled" or claim.refs["why"] == "parted":
+                return newer[-1] if newer else row if row.state == "withdrawn" else None
         return next(iter(self._of_study(connection, claim, pack)), None)
 
     def _of_study(self, connection: Connection, claim: Claim, pack: Pack) -> list[Any]:
@@ -197,11 +209,10 @@ class Assess:
         self,
         pack: Pack,
         prediction: Prediction,
-        keys: tuple[str, str],
+        key: str,
         corrects: Any | None,
         item: Read,
     ) -> NewPrediction:
-        grounds, key = keys
         person = item.claim.refs["person"]
         refs = item.claim.refs
         why = refs["why"]
@@ -227,7 +238,6 @@ class Assess:
             why=why,
             as_of=item.as_of,
             body={
-                "grounds": grounds,
                 "prediction": prediction.to_json(),
                 "inputs": _inputs(pack, item.case.record, prediction),
                 "changed": refs.get("changed", ""),
@@ -235,9 +245,11 @@ class Assess:
             used=used,
         )
 
-    def _withdraw(self, connection: Connection, corrects: Any) -> set[str]:
+    def _withdraw(
+        self, connection: Connection, corrects: Any, state: str = "withdrawn"
+    ) -> set[str]:
         """The inputs no longer suffice: what stands in the EHR becomes entered-in-error."""
-        results.set_state(connection, corrects.id, "withdrawn")
+        results.set_state(connection, corrects.id, state)
         log.warning("assess.withdrawn", pack=corrects.pack, prediction=corrects.id)
         if self._parts.carrier is None:
             return set()
@@ -284,11 +296,6 @@ class Assess:
         )
         jobs.add(connection, [(self._parts.id(), job)], now=now)
         return {"deliver"}
-
-
-def _grounds(row: Any) -> str:
-    """The key of what a stored prediction rests on; its own key unless the grounds held before."""
-    return str(row.body.get("grounds", row.instance_key))
 
 
 def _again(key: str, salt: object) -> str:

@@ -236,6 +236,19 @@ def replay(
     console.print(f"{len(chosen)} messages queued again")
 
 
+@app.command()
+def identity() -> None:
+    """Work out anew, from all entries, which identifiers name one person."""
+    from interop.ledger import persons  # noqa: PLC0415
+    from interop.ledger.engine import writing  # noqa: PLC0415
+    from workers.parts import build  # noqa: PLC0415
+
+    settings = _settings()
+    with _explained(), writing(build(settings).engine) as connection:
+        changed = persons.rebuild(connection)
+    console.print(f"{changed} identifiers named another person")
+
+
 def _utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment else None
 
@@ -279,14 +292,19 @@ def quarantine_show(message: int) -> None:
 
 
 @quarantine.command("replay")
-def quarantine_replay(item: int) -> None:
+def quarantine_replay(
+    item: int,
+    same_patient: Annotated[
+        bool, typer.Option(help="Its identifiers name whom they always did: apply it")
+    ] = False,
+) -> None:
     """Work a message or job once more, after its cause was mended."""
     from workers.parts import build  # noqa: PLC0415
     from workers.replay import replay_item  # noqa: PLC0415
 
     settings = _settings()
     with _explained():
-        what = replay_item(build(settings), item)
+        what = replay_item(build(settings), item, same_patient=same_patient)
     if what is None:
         _stop(f"nothing of number {item} is set aside")
     console.print(f"{what} {item} queued again")

@@ -19,11 +19,12 @@ from interop import metrics
 from interop.ehr import Receipt, Subject, Written
 from interop.errors import PeerUnavailable, Permanent, ReadBackDiffers
 from interop.ledger import entries as record_rows
-from interop.ledger import jobs, results
+from interop.ledger import following, jobs, messages, results
 from interop.ledger.engine import writing
 from interop.ledger.jobs import Claim
+from mappings.outbound.er7 import pid_of
 from mappings.outbound.result import Correction, Input, Outcome, Result, ResultStatus
-from mappings.record import Code, Identifier, PatientRecord, When, when_from_json
+from mappings.record import Code, Entry, Identifier, PatientRecord, When, when_from_json
 from workers.parts import Parts
 
 log = structlog.get_logger()
@@ -64,7 +65,7 @@ class Deliver:
                 self._pass_over(connection, claim, delivery_id)
                 return
             result = self._result(connection, row)
-            subject = self._subject(connection, row.person)
+            subject = self._subject(connection, row)
             results.set_delivery(
                 connection,
                 delivery_id,
@@ -117,7 +118,7 @@ class Deliver:
             values["state"] = "PENDING"
         if isinstance(error, ReadBackDiffers):
             values["resources"] = {role: list(place) for role, place in error.written.items()}
-        metrics.deliveries.labels("fhir", values["state"]).inc()
+        metrics.deliveries.labels(row.carrier, values["state"]).inc()
         with writing(self._parts.engine) as connection:
             results.set_delivery(connection, row.id, now=self._parts.now(), **values)
 
@@ -136,8 +137,9 @@ class Deliver:
                 reason="",
             )
             jobs.finish(connection, claim, now=now, reason="confirmed")
-        metrics.deliveries.labels("fhir", "CONFIRMED").inc()
-        log.info("deliver.confirmed", carrier="fhir", id=delivery_id)
+        name = self._parts.carrier.name if self._parts.carrier else ""
+        metrics.deliveries.labels(name, "CONFIRMED").inc()
+        log.info("deliver.confirmed", carrier=name, id=delivery_id)
 
     def _previous(self, connection: Connection, row: Any) -> dict[str, Written]:
         """What earlier versions of the lineage wrote: ids are kept, versions matched."""
@@ -148,15 +150,38 @@ class Deliver:
         # A Device and a Provenance are written once each and never amended.
         return {r: w for r, w in written.items() if r != "device" and "provenance" not in r}
 
-    def _subject(self, connection: Connection, person: str) -> Subject:
-        names = tuple(record_rows.identifiers(connection, person))
-        entries = record_rows.of_person(connection, person, codes=())
+    def _subject(self, connection: Connection, row: Any) -> Subject:
+        names = tuple(record_rows.identifiers(connection, row.person))
+        entries = self._told(connection, row)
         record = PatientRecord.of(entries, as_of=self._parts.now())
         birth = record.demographic("birth_date")
         date = birth.value.isoformat()[:10] if birth and isinstance(birth.value, When) else None
         return Subject(
-            identifiers=tuple(Identifier(n.value, n.authority) for n in names), birth_date=date
+            identifiers=tuple(Identifier(n.value, n.authority) for n in names),
+            birth_date=date,
+            pid=self._pid(connection, entries),
         )
+
+    def _told(self, connection: Connection, row: Any) -> list[Entry]:
+        """What tells whom a result is about; to take it back, whom it was said to be about."""
+        stored = results.prediction(connection, row.prediction)
+        if stored.state != "misfiled":
+            return record_rows.of_person(connection, row.person, codes=())
+        said = results.deliveries_of_lineage(connection, row.lineage, row.carrier)
+        when = max((d.updated_at for d in said if d.state == "CONFIRMED"), default=stored.as_of)
+        who = following.about(connection, stored.id, stored.body)
+        return record_rows.of_identifier(connection, who, as_of=when, codes=())
+
+    def _pid(self, connection: Connection, entries: Sequence[Entry]) -> str | None:
+        """PID of the newest HL7 message that told the patient, or None."""
+        told = [e for e in entries if e.kind == "patient" and e.path.startswith("PID")]
+        if not told:
+            return None
+        newest = max(told, key=lambda entry: entry.source.message)
+        row = messages.get(connection, newest.source.message)
+        charset = self._parts.site.sender(newest.source.interface).charset
+        number = newest.path.removeprefix("PID[").partition("]")[0]
+        return pid_of(row.body, charset, int(number))
 
     def _result(self, connection: Connection, row: Any) -> Result:
         stored = results.prediction(connection, row.prediction)
@@ -166,10 +191,15 @@ class Deliver:
         pack = self._parts.pack(stored.pack)
         if pack is None:
             raise Permanent(f"pack {stored.pack} is not there or refused")
-        return self.result(pack, row, stored, earlier)
+        first = results.by_instance_key(connection, stored.lineage)
+        return self.result(pack, row, stored, earlier, first.id if first else stored.id)
 
-    def result(self, pack: Pack, row: Any, stored: Any, earlier: Any | None) -> Result:
-        """A stored prediction as the value every carrier writes."""
+    def result(self, pack: Pack, row: Any, stored: Any, earlier: Any | None, first: int) -> Result:
+        """A stored prediction as the value every carrier writes.
+
+        `first` is the id of the first of its lineage: a correction keeps the number of what it
+        corrects.
+        """
         prediction = Prediction.from_json(stored.body["prediction"])
         site = self._parts.site
         inputs = tuple(_input(item) for item in stored.body["inputs"])
@@ -180,7 +210,7 @@ class Deliver:
             series_key=stored.series_key,
             lineage=stored.lineage,
             revision=stored.revision + (row.status == "entered-in-error"),
-            filler=f"AI{stored.id:X}",
+            filler=f"AI{first:X}",
             status=cast(ResultStatus, row.status),
             question=Code(
                 f"{site.namespace}/ai-question", prediction.question, pack.manifest.title
@@ -236,6 +266,8 @@ def _input(item: Mapping[str, Any]) -> Input:
 
 
 def _correction(status: str, stored: Any, earlier: Any | None) -> Correction | None:
+    if status == "entered-in-error" and stored.state == "misfiled":
+        return Correction(reason="it was made of the record of more than one patient", was="")
     if status == "entered-in-error":
         return Correction(reason="an input was withdrawn and what remains does not suffice", was="")
     if earlier is None:
@@ -244,7 +276,10 @@ def _correction(status: str, stored: Any, earlier: Any | None) -> Correction | N
     changed = stored.body.get("changed", "")
     label = next((i["label"] for i in stored.body["inputs"] if i["key"] == changed), "an input")
     was = before.outcomes[0]
+    reason = f"{label} was corrected at its source" if changed else "the study was extended"
+    if stored.why == "merge":
+        reason = "two records of the patient became one"
     return Correction(
-        reason=f"{label} was corrected at its source" if changed else "the study was extended",
+        reason=reason,
         was=f"{was.probability * 100:.1f} %",
     )

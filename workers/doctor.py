@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from kombu import Connection
 
 from inference import conform
-from interop.ehr import strategy_of
+from interop.ehr import FhirEhr, strategy_of
 from interop.errors import InteropError
 from interop.ledger import jobs
 from interop.ledger.engine import SQLITE_WITHOUT_RESET_RACE, open_ledger, reading
@@ -99,6 +100,8 @@ def _packs(parts: Parts) -> Iterator[Finding]:
 def _ehr(parts: Parts) -> Finding:
     if parts.carrier is None:
         return Finding("EHR", True, "none configured: results stay in the ledger")
+    if not isinstance(parts.carrier, FhirEhr):
+        return _receiver(parts)
     try:
         statement = parts.carrier.read("metadata")
     except InteropError as error:
@@ -108,6 +111,16 @@ def _ehr(parts: Parts) -> Finding:
     return Finding(
         "EHR", True, f"answers, FHIR {statement.get('fhirVersion')}, {strategy_of(statement)}"
     )
+
+
+def _receiver(parts: Parts) -> Finding:
+    target = parts.site.oru
+    assert target is not None
+    try:
+        socket.create_connection((target.host, target.port), 3).close()
+    except OSError as error:
+        return Finding("EHR", False, f"ORU^R01 by MLLP: {type(error).__name__}")
+    return Finding("EHR", True, f"ORU^R01 by MLLP, version {target.receiver.version}")
 
 
 def _work(parts: Parts) -> Iterator[Finding]:

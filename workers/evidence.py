@@ -6,7 +6,7 @@ which runs as soon as the pack is ready; a corrected input re-runs what used it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from inference.eligibility import Readiness, StudySummary
 from inference.features import value_digest
 from inference.packs import Pack
 from interop.ledger import entries as record_rows
-from interop.ledger import images, jobs, results
+from interop.ledger import following, images, jobs, results
 from interop.ledger.jobs import NewJob
 from mappings.conversion import Conversion
 from mappings.record import Entry, PatientRecord, when_from_json
@@ -107,6 +107,28 @@ class Evidence:
         event = f"study/{uid}/{revision}"
         return self.judge(connection, person, pack, fired.text if fired else None, event)
 
+    def regrouped(
+        self, connection: Connection, persons: Collection[str], *, message: int, corrects: bool
+    ) -> set[str]:
+        """After identifiers came to name other persons, or visits to belong to them.
+
+        What stands for these persons was made of records that are no longer theirs: run again where
+        the record only grew, and where it held another patient's, first withdrawn (writeback.md 3).
+        """
+        wanted: set[str] = set()
+        for person in sorted(persons):
+            if not record_rows.identifiers(connection, person):
+                continue  # joined to another, and nothing is kept of it
+            for row in results.current(connection, person) if corrects else ():
+                parted = following.parted(connection, row)
+                if parted:
+                    log.warning("evidence.parted", prediction=row.id, message=message)
+                self._again(connection, person, row, "parted" if parted else "merge", message)
+                wanted.add("assess")
+            for pack in self._parts.packs:
+                wanted |= self.judge(connection, person, pack, None, f"message/{message}")
+        return wanted
+
     def judge(
         self,
         connection: Connection,
@@ -131,7 +153,8 @@ class Evidence:
                 log.info("evidence.minimum_interval", pack=pack.manifest.id)
             else:
                 study = answer.study_instance_uid
-                self._start(connection, person, pack, why="trigger", event=opened, study=study)
+                name = pack.manifest.id
+                self._start(connection, person, name, why="trigger", event=opened, study=study)
                 wanted = {"assess"}
             opened = opened_at = None
         results.put_readiness(
@@ -177,19 +200,30 @@ class Evidence:
         used = results.using(connection, person, {e.key for e in versions})
         overtaken = {row.id: row for row in used if self._differs(row, versions)}
         for row in overtaken.values():
-            pack = self._parts.pack(row.pack)
-            if pack is not None:
-                instances = row.body["prediction"]["instances"]
-                self._start(
-                    connection,
-                    person,
-                    pack,
-                    why="correction",
-                    event=f"message/{message}",
-                    study=next((i["study_instance_uid"] for i in instances), None),
-                    more={"corrects": row.id, "changed": row.key},
-                )
+            if self._parts.pack(row.pack) is not None:
+                self._again(connection, person, row, "correction", message, changed=row.key)
         return {"assess"} if overtaken else set()
+
+    def _again(
+        self,
+        connection: Connection,
+        person: str,
+        row: Any,
+        why: str,
+        message: int,
+        changed: str = "",
+    ) -> None:
+        """Queue a standing result to be made anew."""
+        instances = row.body["prediction"]["instances"]
+        self._start(
+            connection,
+            person,
+            row.pack,
+            why=why,
+            event=f"message/{message}",
+            study=next((i["study_instance_uid"] for i in instances), None),
+            more={"corrects": row.id, "changed": changed},
+        )
 
     def _differs(self, row: Any, versions: Sequence[Entry]) -> bool:
         """Whether a used fact now has another value, or none (writeback.md 3).
@@ -211,7 +245,7 @@ class Evidence:
         self,
         connection: Connection,
         person: str,
-        pack: Pack,
+        pack: str,
         *,
         why: str,
         event: str,
@@ -221,13 +255,13 @@ class Evidence:
         """Queue an assessment of one study: the one whose event or result this is."""
         refs = {
             "person": person,
-            "pack": pack.manifest.id,
+            "pack": pack,
             "why": why,
             "event": event,
             "study": study,
             **(more or {}),
         }
-        key = f"assess/{person}/{pack.manifest.id}/{why}/{refs.get('corrects', '')}/{event}"
+        key = f"assess/{person}/{pack}/{why}/{refs.get('corrects', '')}/{event}"
         job = NewJob(stage="assess", lane=person, key=key, refs=refs)
         jobs.add(connection, [(self._parts.id(), job)], now=self._parts.now())
 

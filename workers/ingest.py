@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from interop import metrics
 from interop.ledger import entries as record_rows
-from interop.ledger import jobs, messages
+from interop.ledger import jobs, messages, persons
 from interop.ledger.engine import reading, writing
 from interop.ledger.jobs import Claim
 from mappings import fhir, hl7v2
@@ -29,8 +29,9 @@ from mappings.errors import (
     UnreadableMessage,
 )
 from mappings.fhir.door import parse
-from mappings.hl7v2.scan import Header, scan
-from mappings.record import Origin, Source
+from mappings.hl7v2.scan import Header, lane, scan
+from mappings.persons import Claim as Said
+from mappings.record import Entry, Origin, Source
 from workers.drain import describe
 from workers.evidence import Evidence, Foreseen
 from workers.parts import Parts
@@ -57,6 +58,7 @@ class Mapped:
     references: list[str] = field(default_factory=list)  # of FHIR conversions, one each
     findings: list[Finding] = field(default_factory=list)
     echoes: list[str] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)  # of the conversions, one each
     foreseen: Foreseen | None = None
 
 
@@ -82,6 +84,7 @@ class Ingest:
                     plain.append((claim, None))
                 else:
                     plain.append((claim, messages.get(connection, claim.refs["inbound"])))
+        plain = [(claim, row) for claim, row in plain if not self._waits(claim, row)]
         texts = [(claim, row) for claim, row in plain if row is not None and row.door != "stow"]
         mapped = [(claim, row, self._map(claim, row)) for claim, row in texts]
         for start in range(0, len(mapped), _A_TRANSACTION):
@@ -89,6 +92,9 @@ class Ingest:
             with reading(self._parts.engine) as connection:
                 for _, _, made in some:
                     _set_echoes_aside(connection, made)
+                    heard = [persons.unheard(connection, found) for found in made.conversions]
+                    made.conversions = [found for found, _ in heard]
+                    made.said = [said for _, said in heard]
                     made.foreseen = self._evidence.foresee(connection, made.conversions)
             with writing(self._parts.engine) as connection:
                 for claim, row, made in some:
@@ -99,6 +105,21 @@ class Ingest:
             elif row.door == "stow":
                 wanted |= self._studies.arrive(claim, row)
         return wanted
+
+    def _waits(self, claim: Claim, row: Any | None) -> bool:
+        """Whether a merge was given back until it is alone in both its patients' lanes (rule 5)."""
+        if row is None or row.door != "mllp" or claim.prior is not None or b"MRG" not in row.body:
+            return False
+        try:
+            header = scan(row.body)
+        except UnreadableMessage:
+            return False  # mapping will say so
+        prior = lane(header.prior_ids, header.delimiters)
+        if prior in ("", claim.lane):
+            return False
+        with writing(self._parts.engine) as connection:
+            jobs.take_both(connection, claim, prior, now=self._parts.now())
+        return True
 
     def _map(self, claim: Claim, row: Any) -> Mapped:
         site = self._parts.site.sender(row.interface)
@@ -186,7 +207,6 @@ class Ingest:
         """Write one message's entries, what follows from them, and the end of its job."""
         now = self._parts.now()
         wanted: set[str] = set()
-        person = None
         for reference in made.echoes:
             messages.sight(
                 connection,
@@ -197,36 +217,59 @@ class Ingest:
                 now=now,
             )
         if made.conversions:
-            now_ms = int(now.timestamp() * 1000)
-            by_person: dict[str, list[Any]] = {}
-            for found in made.conversions:
-                person = record_rows.resolve(connection, found.identifiers)
-                record_rows.append(connection, found.entries, self._parts.ids, now_ms)
-                by_person.setdefault(person, []).extend(found.entries)
-            for who, fresh in by_person.items():
-                epoch = record_rows.raise_epoch(connection, who)
-                wanted |= self._evidence.changed(
-                    connection,
-                    who,
-                    fresh,
-                    message=row.id,
-                    corrects=row.origin != "history",
-                    foreseen=_still(made, who, epoch),
-                )
-                wanted |= self._studies.announced(connection, fresh)
+            wanted = self._file(connection, claim, row, made)
         state = "ignored" if made.fate in ("unmapped", "echo") else made.fate
         messages.mark(
             connection,
             row.id,
             state=state,
             reason=made.reason or ("" if made.fate == "applied" else made.fate),
-            person=person,
             report=[[f.path, f.reason, f.severity] for f in made.findings],
         )
         jobs.finish(connection, claim, now=now, reason=made.fate)
         if made.fate in ("quarantined", "parked"):
             metrics.quarantined.labels(row.door).inc()
             log.warning("ingest.set_aside", message=row.id, state=made.fate, reason=made.reason)
+        return wanted
+
+    def _file(self, connection: Connection, claim: Claim, row: Any, made: Mapped) -> set[str]:
+        """Write the entries under whom they are about, unless that is in doubt."""
+        fresh = [entry for found in made.conversions for entry in found.entries]
+        filed = persons.file(
+            connection,
+            made.said,
+            fresh,
+            message=row.id,
+            ids=self._parts.ids,
+            now_ms=int(self._parts.now().timestamp() * 1000),
+            decided=bool(claim.refs.get("decided")),
+        )
+        if filed.doubt is not None:
+            made.fate, made.reason = "parked", filed.doubt.reason
+            return set()
+        if claim.refs.get("decided"):
+            persons.decide(connection, row.id)
+        corrects = row.origin != "history"
+        wanted: set[str] = set()
+        if filed.regrouped:
+            log.warning("ingest.persons_regrouped", message=row.id, count=len(filed.regrouped))
+            wanted = self._evidence.regrouped(
+                connection, filed.regrouped, message=row.id, corrects=corrects
+            )
+        by_person: dict[str, list[Entry]] = {who: [] for who in filed.persons.values()}
+        for entry in fresh:
+            by_person[filed.persons[entry.patient]].append(entry)
+        for who, theirs in by_person.items():
+            epoch = record_rows.raise_epoch(connection, who)
+            wanted |= self._evidence.changed(
+                connection,
+                who,
+                theirs,
+                message=row.id,
+                corrects=corrects,
+                foreseen=_still(made, who, epoch),
+            )
+            wanted |= self._studies.announced(connection, theirs)
         return wanted
 
 

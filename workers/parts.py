@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +16,12 @@ from sqlalchemy import Engine
 
 from inference.packs import Discovery, Pack, discover
 from interop.blobs import BlobStore
-from interop.ehr import Endpoint, FhirEhr
+from interop.ehr import Carrier, Endpoint, FhirEhr
 from interop.ledger.engine import WRITERS, Ids, open_ledger
 from interop.migrations import upgrade
 from mappings.outbound.result import Model, device_id
 from workers.settings import BadSettings, Settings
-from workers.site_file import EhrTarget, PacsSource, SiteFile, read
+from workers.site_file import EhrTarget, OruTarget, PacsSource, SiteFile, read
 
 if TYPE_CHECKING:
     from interop.pacs import Pacs
@@ -48,7 +49,7 @@ class Parts:
     ids: Ids
     blobs: BlobStore
     discovery: Discovery
-    carrier: FhirEhr | None
+    carrier: Carrier | None
     now: Clock
 
     @property
@@ -126,12 +127,31 @@ def build(settings: Settings, *, now: Clock = utc_now, migrate: bool = False) ->
         ids=Ids(writer),
         blobs=BlobStore(settings.data_dir / "blobs"),
         discovery=discover(settings.pack_folders),
-        carrier=_carrier(site.ehr) if site.ehr else None,
+        carrier=_carrier(site, now),
         now=now,
     )
 
 
-def _carrier(target: EhrTarget) -> FhirEhr:
+def _carrier(site: SiteFile, now: Clock) -> Carrier | None:
+    if site.ehr is not None:
+        return _fhir(site.ehr)
+    return _oru(site.oru, now) if site.oru is not None else None
+
+
+def _oru(target: OruTarget, now: Clock) -> Carrier:
+    from interop.hl7_ehr import Hl7Ehr  # noqa: PLC0415  the PDF library: only where it is needed
+    from interop.mllp_client import MllpClient  # noqa: PLC0415
+
+    tls = None
+    if target.ca is not None:
+        tls = ssl.create_default_context(cafile=str(target.ca))
+        if target.certificate is not None:
+            tls.load_cert_chain(target.certificate, target.key)
+    client = MllpClient(target.host, target.port, timeout_s=target.timeout_s, tls=tls)
+    return Hl7Ehr(target.receiver, client, now=now)
+
+
+def _fhir(target: EhrTarget) -> FhirEhr:
     token = _token_reader(target.token_file) if target.token_file else None
     endpoint = Endpoint(
         base_url=target.base_url,

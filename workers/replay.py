@@ -12,7 +12,7 @@ from typing import Literal
 from sqlalchemy import Connection
 from sqlalchemy.exc import NoResultFound
 
-from interop.ledger import jobs, messages
+from interop.ledger import jobs, messages, persons
 from interop.ledger.engine import writing
 from interop.ledger.jobs import NewJob
 from workers.parts import Parts
@@ -20,8 +20,12 @@ from workers.parts import Parts
 SET_ASIDE = ("quarantined", "parked", "rejected")
 
 
-def replay_message(parts: Parts, message: int) -> None:
-    """Queue a message for mapping once more."""
+def replay_message(parts: Parts, message: int, *, same_patient: bool = False) -> None:
+    """Queue a message for mapping once more.
+
+    `same_patient`: somebody looked, and its identifiers name whom they always did, however else it
+    describes them (docs/decisions/0010-who-is-who.md).
+    """
     with writing(parts.engine) as connection:
         row = messages.get(connection, message)
         job_id = parts.id()
@@ -29,19 +33,21 @@ def replay_message(parts: Parts, message: int) -> None:
             stage="ingest",
             lane=row.lane,
             key=f"ingest/{message}/replay/{job_id}",
-            refs={"inbound": message, "replay": True},
+            refs={"inbound": message, "replay": True, "decided": same_patient},
         )
         jobs.insert_one(connection, job_id, job, now=parts.now())
 
 
-def replay_item(parts: Parts, item: int) -> Literal["message", "job"] | None:
+def replay_item(
+    parts: Parts, item: int, *, same_patient: bool = False
+) -> Literal["message", "job"] | None:
     """Work a set-aside message or parked job again; None if there is none of that number."""
     with writing(parts.engine) as connection:
         if jobs.unpark(connection, item, now=parts.now()):
             return "job"
         if not _is_set_aside(connection, item):
             return None
-    replay_message(parts, item)
+    replay_message(parts, item, same_patient=same_patient)
     return "message"
 
 
@@ -53,6 +59,7 @@ def drop_item(parts: Parts, item: int) -> Literal["message", "job"] | None:
         if not _is_set_aside(connection, item):
             return None
         messages.mark(connection, item, state="dropped", reason="dropped by an operator")
+        persons.decide(connection, item)
     return "message"
 
 

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from interop.mllp import MllpInterface
 from interop.stow import StowPath
 from interop.tls import TlsFiles
+from mappings.outbound.receiver import Receiver
 from mappings.outbound.terms import OWN_SYSTEMS
 from mappings.site import Site
 from workers.settings import BadSettings
@@ -42,6 +43,19 @@ class EhrTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OruTarget:
+    """The receiver of results as ORU^R01, for an EHR without FHIR writes."""
+
+    host: str
+    port: int
+    receiver: Receiver
+    timeout_s: float = 30.0
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PacsSource:
     """The PACS studies are pulled from, and the STOW path by which they enter."""
 
@@ -63,6 +77,7 @@ class SiteFile:
         fhir: Name of the FHIR door's interface.
         packs: Packs that run here.
         ehr: Where results go, or None.
+        oru: Where results go by HL7 v2 instead, or None.
         pacs: Where studies are pulled from, or None.
         namespace: Base URI of our identifier systems.
         organization: Who runs the service, for DiagnosticReport.performer.
@@ -77,6 +92,7 @@ class SiteFile:
     fhir: str
     packs: Mapping[str, PackChoice]
     ehr: EhrTarget | None
+    oru: OruTarget | None
     pacs: PacsSource | None
     namespace: str
     organization: str
@@ -145,6 +161,10 @@ class _Table:
         """Every remaining key as a string."""
         return {name: self.take(name, str) for name in list(self._data)}
 
+    def __contains__(self, key: str) -> bool:
+        """Whether a key is there and was not read yet."""
+        return key in self._data
+
     def close(self) -> None:
         """Refuse unknown keys."""
         if self._data:
@@ -181,6 +201,9 @@ def _site(top: _Table) -> SiteFile:
     fhir_name = fhir.take("name", str, "fhir")
     senders[fhir_name] = _sender(fhir, base)
     fhir.close()
+    ehr = _ehr(top)
+    if ehr is not None and "oru" in top:
+        raise BadSettings("a site has [ehr] or [oru]: results go one way")
     return SiteFile(
         name=name,
         senders=senders,
@@ -188,7 +211,8 @@ def _site(top: _Table) -> SiteFile:
         stow=stow,
         fhir=fhir_name,
         packs={pack: _pack(t) for pack, t in top.table("packs").children()},
-        ehr=_ehr(top),
+        ehr=ehr,
+        oru=_oru(top, min(applications, default="ONCORD")),
         pacs=_pacs(top, stow),
         namespace=namespace,
         organization=organization,
@@ -318,6 +342,33 @@ def _ehr(top: _Table) -> EhrTarget | None:
         patient_systems=table.table("patient_systems").strings(),
         token_file=Path(token_file) if token_file else None,
         timeout_s=float(table.take("timeout_s", (int, float), 30)),
+    )
+    table.close()
+    return made
+
+
+def _oru(top: _Table, sender: str) -> OruTarget | None:
+    if not (table := top.table("oru"))._data:  # noqa: SLF001  same module
+        return None
+    document = table.take("document", str, "pdf")
+    if document not in ("pdf", "html", "none"):
+        raise BadSettings("oru: document is pdf, html or none")
+    usual = Receiver(application="", facility="")
+    receiver = Receiver(
+        application=table.take("application", str),
+        facility=table.take("facility", str),
+        sender=table.take("sender", str, sender),
+        version=table.take("version", str, usual.version),
+        document=cast("Literal['pdf', 'html', 'none']", document),
+        layout=table.take("layout", str, usual.layout),
+    )
+    files = {name: table.take(name, str, None) for name in ("ca", "certificate", "key")}
+    made = OruTarget(
+        host=table.take("host", str),
+        port=table.take("port", int),
+        receiver=receiver,
+        timeout_s=float(table.take("timeout_s", (int, float), 30)),
+        **{name: Path(file) if file else None for name, file in files.items()},
     )
     table.close()
     return made

@@ -16,13 +16,14 @@ from sqlalchemy import Connection
 
 from interop import metrics
 from interop.ledger import entries as record_rows
-from interop.ledger import images, jobs, messages
+from interop.ledger import images, jobs, messages, persons
 from interop.ledger.engine import reading, writing
 from interop.ledger.jobs import Claim, NewJob
 from mappings.conversion import Conversion
 from mappings.dicom import part10, series_choice, study
 from mappings.dicom.volume import pixel_digest
 from mappings.errors import MappingError
+from mappings.persons import claim as claim_of
 from mappings.record import Entry, Origin, PatientRecord, Source, when_to_json
 from workers.drain import describe
 from workers.evidence import Evidence
@@ -106,14 +107,26 @@ class Studies:
         if found is None or reason:
             self._park(connection, fresh, digests)
             return self._set_aside(connection, claim, row, reason, broken)
-        person = record_rows.resolve(connection, found.identifiers)
         entry = found.entries[0]
-        if before is not None and before.person not in (None, person):
+        named = record_rows.person_of(connection, found.identifiers)
+        if before is not None and before.person not in (None, named):
             self._park(connection, fresh, digests)
             reason = "the study belongs to another patient"
             return self._set_aside(connection, claim, row, reason, broken)
+        filed = persons.file(
+            connection,
+            [claim_of(found)],
+            found.entries,
+            message=row.id,
+            ids=self._parts.ids,
+            now_ms=int(now.timestamp() * 1000),
+            decided=bool(claim.refs.get("decided")),
+        )
+        if filed.doubt is not None:
+            self._park(connection, fresh, digests)
+            return self._set_aside(connection, claim, row, filed.doubt.reason, broken)
+        person = filed.persons[found.patient]
         self._take(connection, fresh, known, digests)
-        record_rows.append(connection, found.entries, self._parts.ids, int(now.timestamp() * 1000))
         record_rows.raise_epoch(connection, person)
         images.put_study(connection, uid, _study_values(entry, before, found, person, row), now=now)
         corrects = row.origin != "history"
@@ -121,7 +134,7 @@ class Studies:
             connection, person, found.entries, message=row.id, corrects=corrects
         )
         wanted |= self._complete_or_wait(connection, person, uid, row.interface)
-        messages.mark(connection, row.id, state="applied", person=person, report=broken)
+        messages.mark(connection, row.id, state="applied", report=broken)
         jobs.finish(connection, claim, now=now, reason="applied")
         return wanted
 
@@ -333,8 +346,9 @@ def _study_values(
     body.pop("phases", None)
     return {
         "person": person,
-        "authority": found.patient.authority,
-        "patient": found.patient.value,
+        # Where patients are parted again, a study goes with the identifier it first came under.
+        "authority": before.authority if before is not None else found.patient.authority,
+        "patient": before.patient if before is not None else found.patient.value,
         "modality": before.modality if before is not None and keep else modality,
         "state": "arriving",
         "origin": entry.source.origin,

@@ -10,8 +10,10 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -33,12 +35,17 @@ def open_ledger(url: str) -> Engine:
         LedgerUnavailable: PostgreSQL runs with `fsync` or `synchronous_commit` off.
     """
     # hide_parameters: bound values would otherwise stand in exception texts.
+    common: dict[str, Any] = {
+        "hide_parameters": True,
+        "json_serializer": lambda value: orjson.dumps(value).decode(),
+        "json_deserializer": orjson.loads,
+    }
     if url.startswith("sqlite"):
-        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_MS / 1000})
+        engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000}, **common)
         event.listen(engine, "connect", _sqlite_pragmas)
         event.listen(engine, "begin", _sqlite_begin)
         return engine
-    engine = create_engine(url, hide_parameters=True, pool_size=8, pool_pre_ping=True)
+    engine = create_engine(url, pool_size=8, pool_pre_ping=True, **common)
     try:
         _refuse_async_commit(engine)
     except LedgerUnavailable:
@@ -214,7 +221,18 @@ class BulkInsert:
             )
 
 
+@lru_cache(maxsize=32)
 def insert_ignore(table: Table, dialect: str) -> Any:
     """INSERT … ON CONFLICT DO NOTHING, to be given a list of parameters (stack.md 2d)."""
     kind = postgresql if dialect == "postgresql" else sqlite
     return kind.insert(table).on_conflict_do_nothing()
+
+
+@lru_cache(maxsize=32)
+def upsert(table: Table, dialect: str) -> Any:
+    """INSERT … ON CONFLICT DO UPDATE of every column that is no key, given a list of parameters."""
+    kind = postgresql if dialect == "postgresql" else sqlite
+    statement = kind.insert(table)
+    keys = [column.name for column in table.primary_key]
+    values = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=values)

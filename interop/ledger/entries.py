@@ -1,27 +1,26 @@
-"""Entries and persons: the record's rows, appended once and read back as `Entry` values.
+"""Entries: the record's rows, appended once and read back as `Entry` values, by person.
 
-Which identifiers name one person is itself told by entries (aliases); `identity` is a projection
-of them that answers the question without a fold. Source: site rules 6, 7, 9 to 11, 22.
+Which identifiers name a person is kept in `persons`. Source: site rules 6, 9 to 11, 22.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select, update
-from sqlmodel import SQLModel
+from sqlalchemy import Connection, Engine, and_, or_, select, text, update
 
-from interop.ledger import jobs
-from interop.ledger.engine import BulkInsert, Ids, failure, insert_ignore
+from interop.ledger.engine import BulkInsert, Ids, failure
 from interop.tables import EntryRow, IdentityRow, Person
+from mappings.persons import mirrored, own
 from mappings.record import (
     Code,
     Entry,
     Identifier,
+    Knowledge,
     Source,
     to_json,
     value_from_json,
@@ -31,17 +30,24 @@ from mappings.record import (
 _entry = EntryRow.__table__  # type: ignore[attr-defined]
 _identity = IdentityRow.__table__  # type: ignore[attr-defined]
 _person = Person.__table__  # type: ignore[attr-defined]
-_ALWAYS = ("patient", "alias")
+_SAID = frozenset({"alias", "move"})
+# Written into the statement, not bound: a partial index is used only for words it can read.
+_IS_SAID = text("entry.kind IN ('alias', 'move')")
+_IS_MOVE = text("entry.kind = 'move'")
+_MOST_NAMES = 100
 
 
 def append(connection: Connection, entries: Sequence[Entry], ids: Ids, now_ms: int) -> None:
     """Write entries; those of a message that was mapped before are left as they are.
 
+    What is said of two identifiers is written under both, so that either leads to the other.
+
     Raises:
         LedgerRefuses: The database will never take a value of them.
         LedgerUnavailable: Any other error of the database.
     """
-    rows = [_row(entry, ids.next(now_ms)) for entry in entries]
+    said = [e for e in entries if e.kind in _SAID and e.value != e.patient]
+    rows = [_row(e, ids.next(now_ms)) for e in (*entries, *map(mirrored, said))]
     try:
         cursor = connection.connection.cursor()
         _insert(connection.engine).run(cursor, rows)
@@ -105,7 +111,15 @@ def _entry_of(row: Any) -> Entry:
         kind=row.kind,
         key=row.key,
         patient=Identifier(row.patient, row.authority),
-        source=Source(row.interface, row.message, row.received_at, row.origin, row.rank),
+        source=Source(
+            row.interface,
+            row.message,
+            row.received_at,
+            row.origin,
+            row.rank,
+            body.get("visit", ""),
+            body.get("account", ""),
+        ),
         path=row.path,
         status=row.status,
         code=code,
@@ -122,7 +136,7 @@ def _entry_of(row: Any) -> Entry:
 def of_person(
     connection: Connection, person: str, *, codes: Collection[str] | None = None
 ) -> list[Entry]:
-    """Every entry filed under a person's identifiers.
+    """Every entry of a person: filed under their identifiers, and of visits moved to them.
 
     Args:
         connection: A transaction.
@@ -131,13 +145,96 @@ def of_person(
             is no observation, always come along.
     """
     names = identifiers(connection, person)
-    if not names:
-        return []
+    found = _filed(connection, names, codes)
+    if all(entry.kind != "move" for entry in found):
+        return found
+    return own(_connected(connection, names[0], codes), names[0])
+
+
+def of_identifier(
+    connection: Connection,
+    who: Identifier,
+    *,
+    as_of: datetime | None = None,
+    knowledge: Knowledge = "received",
+    codes: Collection[str] | None = None,
+) -> list[Entry]:
+    """Every entry of the person whom an identifier named at a moment, without the projection.
+
+    Args:
+        connection: A transaction.
+        who: The identifier.
+        as_of: Aware UTC; entries and words on identifiers that were known later are left out.
+            None reads all that is known.
+        knowledge: As for `PatientRecord.of`.
+        codes: As for `of_person`.
+    """
+    connected = _connected(connection, who, codes)
+    return own(connected, who, as_of=as_of, knowledge=knowledge)
+
+
+def _connected(
+    connection: Connection, who: Identifier, codes: Collection[str] | None
+) -> list[Entry]:
+    """Entries under every identifier that any word ever connected with one."""
+    said = statements(connection, [who])
+    return _filed(connection, {who, *(entry.patient for entry in said)}, codes)
+
+
+def _filed(
+    connection: Connection, names: Collection[Identifier], codes: Collection[str] | None
+) -> list[Entry]:
+    """Entries filed under identifiers, in ledger order."""
     c = _entry.c
-    query = select(_entry).where(_under(names)).order_by(c.id)
-    if codes is not None:
-        query = query.where(or_(c.kind != "observation", c.code.in_(tuple(codes)), c.code == ""))
-    return [_entry_of(row) for row in connection.execute(query)]
+    found: list[Entry] = []
+    for some in batches(names):
+        query = select(_entry).where(_under(some)).order_by(c.id)
+        if codes is not None:
+            wanted = (c.kind != "observation", c.code.in_(tuple(codes)), c.code == "")
+            query = query.where(or_(*wanted))
+        found += [_entry_of(row) for row in connection.execute(query)]
+    return found
+
+
+def any_filed(connection: Connection, names: Iterable[Identifier]) -> bool:
+    """Whether anything but words on identifiers is filed under any of these."""
+    query = select(_entry.c.id).where(_under(names), _entry.c.kind.not_in(_SAID)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def statements(connection: Connection, names: Iterable[Identifier]) -> list[Entry]:
+    """All that was ever said of identifiers (`alias`, `move`), and of those they lead to."""
+    found: list[Entry] = []
+    seen: set[Identifier] = set()
+    ask = set(names)
+    while ask:
+        seen |= ask
+        here = said_of(connection, ask)
+        found += here
+        ask = {e.value for e in here if isinstance(e.value, Identifier)} - seen
+    return found
+
+
+def said_of(connection: Connection, names: Iterable[Identifier]) -> list[Entry]:
+    """All that was said of identifiers (`alias`, `move`)."""
+    found: list[Entry] = []
+    for some in batches(names):
+        rows = connection.execute(select(_entry).where(_IS_SAID, _under(some)))
+        found += [_entry_of(row) for row in rows]
+    return found
+
+
+def of_kind(connection: Connection, kind: str) -> Iterator[Entry]:
+    """Every entry of a kind, of whomever; reads the whole ledger."""
+    for row in connection.execute(select(_entry).where(_entry.c.kind == kind)):
+        yield _entry_of(row)
+
+
+def batches(names: Iterable[Identifier]) -> Iterator[list[Identifier]]:
+    """A few at a time: databases bound how deep a condition may be."""
+    listed = list(names)
+    for start in range(0, len(listed), _MOST_NAMES):
+        yield listed[start : start + _MOST_NAMES]
 
 
 def versions(connection: Connection, person: str, keys: Collection[str]) -> list[Entry]:
@@ -145,6 +242,10 @@ def versions(connection: Connection, person: str, keys: Collection[str]) -> list
     names = identifiers(connection, person)
     if not names or not keys:
         return []
+    moved = select(_entry.c.id).where(_IS_SAID, _IS_MOVE, _under(names)).limit(1)
+    if connection.execute(moved).first() is not None:
+        every = of_person(connection, person)
+        return [e for e in every if e.key in keys or e.twin in keys]
     c = _entry.c
     query = select(_entry).where(_under(names), or_(c.key.in_(keys), c.twin.in_(keys)))
     return [_entry_of(row) for row in connection.execute(query)]
@@ -182,86 +283,6 @@ def persons_of(connection: Connection, names: Iterable[Identifier]) -> list[str]
         return []
     query = select(c.person).where(or_(*wanted)).distinct()
     return list(connection.execute(query).scalars())
-
-
-def resolve(connection: Connection, names: Sequence[Identifier]) -> str:
-    """The person these identifiers name together, made if none is known; joins persons they link.
-
-    A message that carries two identifiers of one patient is its sender's word that they are one.
-    """
-    known = _named(connection, names)
-    persons = sorted(set(known.values()))
-    made = None
-    if not persons:
-        made = uuid.uuid4().hex
-        connection.execute(insert(_person), {"id": made, "epoch": 0})
-        persons = [made]
-    # In one order everywhere: two workers that make the same names wait, and do not deadlock.
-    fresh = sorted({(n.authority, n.value) for n in names} - known.keys())
-    if fresh:
-        connection.execute(
-            insert_ignore(_identity, connection.dialect.name),
-            [{"authority": a, "value": v, "person": persons[0]} for a, v in fresh],
-        )
-    while True:
-        person, *others = persons
-        for other in others:
-            _join(connection, other, person)
-        if connection.dialect.name == "sqlite":  # one writer at a time: nobody came between
-            return person
-        epoch_of(connection, person, lock=True)
-        persons = sorted(set(_named(connection, names).values()))
-        if made is not None and made not in persons:
-            connection.execute(delete(_person).where(_person.c.id == made))
-            made = None
-        if persons == [person]:
-            return person
-
-
-def _named(connection: Connection, names: Iterable[Identifier]) -> dict[tuple[str, str], str]:
-    """Person by (authority, value), of those that are known."""
-    c = _identity.c
-    wanted = or_(*(and_(c.authority == n.authority, c.value == n.value) for n in names))
-    rows = connection.execute(select(c.authority, c.value, c.person).where(wanted))
-    return {(row.authority, row.value): row.person for row in rows}
-
-
-# Everything kept under a person's number; readiness is judged anew instead.
-_OF_PERSON = ("identity", "inbound", "study", "prediction", "used_input", "delivery")
-
-
-def _join(connection: Connection, old: str, person: str) -> None:
-    """File everything kept of one person under another."""
-    epoch_of(connection, old, lock=True)  # who is writing under the old number finishes first
-    tables = SQLModel.metadata.tables
-    for table in (tables[name] for name in _OF_PERSON):
-        connection.execute(update(table).where(table.c.person == old).values(person=person))
-    _move_triggers(connection, old, person)
-    jobs.rekey(connection, old, person)
-    raise_epoch(connection, old)  # what is being computed for the old number must not be written
-
-
-def _move_triggers(connection: Connection, old: str, person: str) -> None:
-    """A trigger that waits must wait on under the new number; of two, the newer one."""
-    readiness = SQLModel.metadata.tables["readiness"]
-    c = readiness.c
-    rows = connection.execute(
-        select(c.pack, c.trigger, c.triggered_at).where(c.person == old, c.trigger.is_not(None))
-    )
-    for pack, trigger, at in rows.all():
-        # The state is judged anew with the message that joined them.
-        fresh = {"person": person, "pack": pack, "state": "waiting", "updated_at": at}
-        connection.execute(insert_ignore(readiness, connection.dialect.name), [fresh])
-        connection.execute(
-            update(readiness)
-            .where(
-                c.person == person,
-                c.pack == pack,
-                or_(c.triggered_at.is_(None), c.triggered_at < at),
-            )
-            .values(trigger=trigger, triggered_at=at)
-        )
-    connection.execute(delete(readiness).where(c.person == old))
 
 
 def raise_epoch(connection: Connection, person: str) -> int:

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnClause,
     Connection,
     Engine,
+    Integer,
     String,
     and_,
+    bindparam,
     func,
     insert,
     literal_column,
@@ -44,6 +47,7 @@ class Claim:
     Attributes:
         attempts: Runs that nobody came back from, with this one if it is a single one.
         fence: Runs ever, with this one.
+        prior: A merge's second lane, once it was taken.
     """
 
     id: int
@@ -52,6 +56,7 @@ class Claim:
     refs: Mapping[str, Any]
     attempts: int
     fence: int
+    prior: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,34 +77,49 @@ _LEASED: ColumnClause[str] = literal_column("'leased'", String)
 _OPEN = (_READY, _LEASED)
 
 
-def _claimable(stage: str, now: datetime, limit: int, dialect: str) -> Select[Any]:
-    """Heads of lanes whose time has come: ready, or leased by somebody who went silent."""
-    earlier = _job.alias("earlier")
-    is_head = ~(
-        select(earlier.c.id)
-        .where(
-            earlier.c.stage == _c.stage,
-            earlier.c.lane == _c.lane,
-            earlier.c.id < _c.id,
-            earlier.c.state.in_(_OPEN),
-        )
-        .exists()
-    )
+@lru_cache(maxsize=4)
+def _claimable(dialect: str) -> Select[Any]:
+    """Heads of lanes whose time has come: ready, or leased by somebody who went silent.
+
+    A merge is in two lanes, and must be the head of both; in the second it waits for who is at work
+    there already. Built once: it is asked twice for every batch.
+    """
+    now: Any = bindparam("now")
     query = (
         select(_c.id)
         .where(
-            _c.stage == stage,
+            _c.stage == bindparam("stage"),
             _c.state.in_(_OPEN),
             or_(
                 and_(_c.state == _READY, _c.not_before <= now),
                 and_(_c.state == _LEASED, _c.lease_until < now),
             ),
-            is_head,
+            ~_open_before("lane", _c.lane),
+            ~_open_before("prior", _c.lane),
+            or_(
+                _c.prior.is_(None),
+                ~_open_before("lane", _c.prior, at_work=True) & ~_open_before("prior", _c.prior),
+            ),
         )
         .order_by(_c.id)
-        .limit(limit)
+        .limit(bindparam("most", type_=Integer))
     )
-    return query.with_for_update(skip_locked=True) if dialect == "postgresql" else query
+    if dialect == "postgresql":  # several claim at once, and locked rows are skipped
+        return query.with_for_update(skip_locked=True)
+    # Elsewhere what was found outside the write lock is looked at again inside.
+    return query.where(_c.id.in_(bindparam("seen", expanding=True))) if dialect else query
+
+
+def _open_before(column: str, lane: Any, *, at_work: bool = False) -> Any:
+    """Whether another open job has this lane in a column, and came earlier or is worked on."""
+    other = _job.alias()
+    before = other.c.id < _c.id
+    if at_work:
+        before = or_(before, and_(other.c.state == _LEASED, other.c.id != _c.id))
+    of_lane = [other.c.stage == _c.stage, other.c[column] == lane, other.c.state.in_(_OPEN)]
+    if column == "prior":
+        of_lane.append(other.c.prior.is_not(None))  # or SQLite does not see its partial index
+    return select(other.c.id).where(*of_lane, before).exists()
 
 
 def claim(
@@ -111,17 +131,16 @@ def claim(
     (site rule 21), and one that brought workers down `MOST_ATTEMPTS` times is quarantined. In a
     batch nobody knows whose fault a crash is.
     """
+    asked: dict[str, Any] = {"stage": stage, "now": now, "most": limit}
     with reading(engine) as connection:  # the search must not be done under the write lock
-        seen = list(connection.execute(_claimable(stage, now, limit, "")).scalars())
+        seen = list(connection.execute(_claimable(""), asked).scalars())
     if not seen:
         return []
     with writing(engine) as connection:
         _quarantine_repeaters(connection, stage, now)
         dialect = connection.dialect.name
-        query = _claimable(stage, now, limit, dialect)
-        if dialect == "sqlite":  # elsewhere several claim at once, and locked rows are skipped
-            query = query.where(_c.id.in_(seen))
-        ids = list(connection.execute(query).scalars())
+        again = asked if dialect == "postgresql" else asked | {"seen": seen}
+        ids = list(connection.execute(_claimable(dialect), again).scalars())
         if not ids:
             return []
         expired = connection.execute(
@@ -141,7 +160,7 @@ def claim(
                 fence=_c.fence + 1,
                 attempts=_c.attempts + (1 if len(ids) == 1 else 0),
             )
-            .returning(_c.id, _c.stage, _c.lane, _c.refs, _c.attempts, _c.fence)
+            .returning(_c.id, _c.stage, _c.lane, _c.refs, _c.attempts, _c.fence, _c.prior)
         ).all()
     return sorted((Claim(*row) for row in rows), key=lambda c: c.id)
 
@@ -207,6 +226,16 @@ def postpone(connection: Connection, held: Claim, *, until: datetime, reason: st
         LostLease: The fence moved on.
     """
     _close(connection, held, state="ready", reason=reason, not_before=until, attempts=0)
+
+
+def take_both(connection: Connection, held: Claim, prior: str, *, now: datetime) -> None:
+    """Give a merge back until it is the head of a second lane as well, that of MRG-1.
+
+    Raises:
+        LostLease: The fence moved on.
+    """
+    values = {"prior": prior, "not_before": now, "attempts": 0}
+    _close(connection, held, state="ready", reason="waits for both its lanes", **values)
 
 
 def _close(connection: Connection, held: Claim, **values: Any) -> None:
@@ -311,10 +340,22 @@ def insert_one(connection: Connection, job_id: int, job: NewJob, *, now: datetim
 
 def rekey(connection: Connection, old: str, person: str) -> None:
     """Move the open jobs of one person to another's lane."""
-    held = (_c.lane == old) & _c.state.in_(_OPEN)
-    for job_id, refs in connection.execute(select(_c.id, _c.refs).where(held)).all():
-        moved = {k: person if v == old else v for k, v in (refs or {}).items()}
-        connection.execute(update(_job).where(_c.id == job_id).values(lane=person, refs=moved))
+    for job_id, _ in held_by(connection, old):
+        relane(connection, job_id, old, person)
+
+
+def held_by(connection: Connection, person: str) -> list[tuple[int, Mapping[str, Any]]]:
+    """Number and refs of the open jobs in a person's lane."""
+    query = select(_c.id, _c.refs).where(_c.lane == person, _c.state.in_(_OPEN))
+    return [(job_id, refs or {}) for job_id, refs in connection.execute(query)]
+
+
+def relane(connection: Connection, job_id: int, old: str, person: str) -> None:
+    """Move a job to another person's lane; one that is worked on finds its epoch raised."""
+    query = select(_c.refs).where(_c.id == job_id)
+    refs = connection.execute(query).scalar_one() or {}
+    moved = {k: person if v == old else v for k, v in refs.items()}
+    connection.execute(update(_job).where(_c.id == job_id).values(lane=person, refs=moved))
 
 
 def drop(connection: Connection, job_id: int, *, now: datetime) -> bool:

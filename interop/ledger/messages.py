@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
 from interop.ledger.engine import reading
 from interop.tables import DeliveryRow, Inbound, PredictionRow, Sighting
@@ -18,9 +18,19 @@ _delivery = DeliveryRow.__table__  # type: ignore[attr-defined]
 _c = _inbound.c
 
 
+# Run for every message: built once, since building costs more than the database's answer.
+_GET = select(_inbound).where(_c.id == bindparam("message"))
+_MARK = (
+    update(_inbound)
+    .where(_c.id == bindparam("message"))
+    .values(state=bindparam("now"), reason=bindparam("why"))
+)
+_MARK_REPORTED = _MARK.values(report=bindparam("told"))
+
+
 def get(connection: Connection, message: int) -> Any:
     """The row of one message."""
-    return connection.execute(select(_inbound).where(_c.id == message)).one()
+    return connection.execute(_GET, {"message": message}).one()
 
 
 def mark(
@@ -29,16 +39,14 @@ def mark(
     *,
     state: str,
     reason: str = "",
-    person: str | None = None,
     report: Sequence[Any] | None = None,
 ) -> None:
     """Say what became of a message: applied, ignored, echoed, parked or quarantined."""
-    values: dict[str, Any] = {"state": state, "reason": reason}
-    if person is not None:
-        values["person"] = person
-    if report is not None:
-        values["report"] = list(report)
-    connection.execute(update(_inbound).where(_c.id == message).values(**values))
+    values: dict[str, Any] = {"message": message, "now": state, "why": reason}
+    if report is None:
+        connection.execute(_MARK, values)
+    else:
+        connection.execute(_MARK_REPORTED, {**values, "told": list(report)})
 
 
 def listing(engine: Engine, *, states: Sequence[str], limit: int = 100) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
-from interop.ledger.engine import WRITERS, insert_ignore
+from interop.ledger.engine import WRITERS, insert_ignore, upsert
 from interop.tables import DeliveryRow, PredictionRow, ReadinessRow, UsedInput
 
 _readiness = ReadinessRow.__table__  # type: ignore[attr-defined]
@@ -25,10 +25,15 @@ _used = UsedInput.__table__  # type: ignore[attr-defined]
 _delivery = DeliveryRow.__table__  # type: ignore[attr-defined]
 
 
+# Asked for every message: built once, since building costs more than the database's answer.
+_STANDING = select(_readiness).where(
+    _readiness.c.person == bindparam("of"), _readiness.c.pack == bindparam("by")
+)
+
+
 def readiness(connection: Connection, person: str, pack: str) -> Any | None:
     """The standing answer for a person and a pack, or None."""
-    c = _readiness.c
-    return connection.execute(select(_readiness).where(c.person == person, c.pack == pack)).first()
+    return connection.execute(_STANDING, {"of": person, "by": pack}).first()
 
 
 def readiness_of(connection: Connection, person: str) -> list[Any]:
@@ -48,21 +53,16 @@ def put_readiness(
     now: datetime,
 ) -> None:
     """Replace the standing answer."""
-    c = _readiness.c
-    values = {
+    row = {
+        "person": person,
+        "pack": pack,
         "state": state,
         "body": dict(body),
         "trigger": trigger,
         "triggered_at": triggered_at,
         "updated_at": now,
     }
-    connection.execute(
-        insert_ignore(_readiness, connection.dialect.name),
-        [{"person": person, "pack": pack, **values}],
-    )
-    connection.execute(
-        update(_readiness).where(c.person == person, c.pack == pack).values(**values)
-    )
+    connection.execute(upsert(_readiness, connection.dialect.name), [row])
 
 
 def reopen(connection: Connection, person: str, pack: str, trigger: str, *, now: datetime) -> None:
@@ -185,11 +185,19 @@ def current(connection: Connection, person: str, pack: str | None = None) -> lis
 _OPEN_TO_CORRECTION = ("current", "withdrawn")
 
 
+_STANDS = (
+    select(_prediction.c.id)
+    .where(
+        _prediction.c.person == bindparam("of"),
+        or_(*(_prediction.c.state == state for state in _OPEN_TO_CORRECTION)),
+    )
+    .limit(1)
+)
+
+
 def stands(connection: Connection, person: str) -> bool:
     """Whether a person has any prediction that a correction may concern."""
-    c = _prediction.c
-    query = select(c.id).where(c.person == person, c.state.in_(_OPEN_TO_CORRECTION)).limit(1)
-    return connection.execute(query).first() is not None
+    return connection.execute(_STANDS, {"of": person}).first() is not None
 
 
 def using(connection: Connection, person: str, keys: Collection[str]) -> list[Any]:

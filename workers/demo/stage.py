@@ -81,6 +81,7 @@ class Stage:
         nice: Added niceness of the workers.
         http: Port of the HTTP doors once started.
         mllp: Port of the interface `his` once started.
+        interfaces: Ports of all MLLP interfaces once started.
     """
 
     folder: Path
@@ -89,6 +90,7 @@ class Stage:
     nice: int = 0
     http: int = 0
     mllp: int = 0
+    interfaces: dict[str, int] = field(default_factory=dict)
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def settings(self) -> dict[str, str]:
@@ -145,7 +147,8 @@ class Stage:
         if not line:
             raise StageFailed(f"the service did not start: {self.last_words('service')}")
         ports = json.loads(line)
-        self.http, self.mllp = ports["http"], ports["mllp"]["his"]
+        self.http, self.interfaces = ports["http"], ports["mllp"]
+        self.mllp = self.interfaces["his"]
 
     def start_worker(self, queue: str) -> None:
         """Start `oncord worker`; it takes its first ring when it is up."""

@@ -58,6 +58,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id')
     )
     with op.batch_alter_table('entry', schema=None) as batch_op:
+        batch_op.create_index('entry_of_identity', ['authority', 'patient'], unique=False, postgresql_where=sa.text("kind IN ('alias', 'move')"), sqlite_where=sa.text("kind IN ('alias', 'move')"))
         batch_op.create_index('entry_of_key', ['authority', 'patient', 'key'], unique=False)
         batch_op.create_index('entry_of_patient', ['authority', 'patient', 'code'], unique=False)
         batch_op.create_index('entry_once', ['message', 'path', 'key'], unique=True)
@@ -65,7 +66,10 @@ def upgrade() -> None:
     op.create_table('identity',
     sa.Column('authority', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('value', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+    sa.Column('number', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('person', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+    sa.Column('described', sa.JSON(none_as_null=True), nullable=True),
+    sa.Column('disputes', sa.JSON(none_as_null=True), nullable=True),
     sa.PrimaryKeyConstraint('authority', 'value')
     )
     with op.batch_alter_table('identity', schema=None) as batch_op:
@@ -87,7 +91,6 @@ def upgrade() -> None:
     sa.Column('code', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('state', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('reason', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-    sa.Column('person', sqlmodel.sql.sqltypes.AutoString(), nullable=True),
     sa.Column('report', sa.JSON(none_as_null=True), nullable=True),
     sa.Column('resent', sa.Integer(), nullable=False),
     sa.PrimaryKeyConstraint('id'),
@@ -122,6 +125,7 @@ def upgrade() -> None:
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
     sa.Column('stage', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('lane', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+    sa.Column('prior', sqlmodel.sql.sqltypes.AutoString(), nullable=True),
     sa.Column('key', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('state', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('attempts', sa.Integer(), nullable=False),
@@ -137,6 +141,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('job', schema=None) as batch_op:
         batch_op.create_index('job_open', ['stage', 'lane', 'id'], unique=False, postgresql_where=sa.text("state IN ('ready', 'leased')"), sqlite_where=sa.text("state IN ('ready', 'leased')"))
+        batch_op.create_index('job_prior', ['stage', 'prior', 'id'], unique=False, postgresql_where=sa.text("prior IS NOT NULL AND state IN ('ready', 'leased')"), sqlite_where=sa.text("prior IS NOT NULL AND state IN ('ready', 'leased')"))
         batch_op.create_index('job_ready', ['stage', 'not_before'], unique=False, postgresql_where=sa.text("state = 'ready'"), sqlite_where=sa.text("state = 'ready'"))
 
     op.create_table('person',
@@ -244,6 +249,7 @@ def downgrade() -> None:
     op.drop_table('person')
     with op.batch_alter_table('job', schema=None) as batch_op:
         batch_op.drop_index('job_ready', postgresql_where=sa.text("state = 'ready'"), sqlite_where=sa.text("state = 'ready'"))
+        batch_op.drop_index('job_prior', postgresql_where=sa.text("prior IS NOT NULL AND state IN ('ready', 'leased')"), sqlite_where=sa.text("prior IS NOT NULL AND state IN ('ready', 'leased')"))
         batch_op.drop_index('job_open', postgresql_where=sa.text("state IN ('ready', 'leased')"), sqlite_where=sa.text("state IN ('ready', 'leased')"))
 
     op.drop_table('job')
@@ -263,6 +269,7 @@ def downgrade() -> None:
         batch_op.drop_index('entry_once')
         batch_op.drop_index('entry_of_patient')
         batch_op.drop_index('entry_of_key')
+        batch_op.drop_index('entry_of_identity', postgresql_where=sa.text("kind IN ('alias', 'move')"), sqlite_where=sa.text("kind IN ('alias', 'move')"))
 
     op.drop_table('entry')
     with op.batch_alter_table('delivery', schema=None) as batch_op:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -217,6 +218,81 @@ def test_overdue_counts_ready_and_abandoned_jobs(ledger: Engine):
     claim(ledger, limit=1)
     assert {"ingest": 1} == jobs.overdue(ledger, now=NOW)
     assert {"ingest": 2} == jobs.overdue(ledger, now=LATER)
+
+
+def take_both(ledger: Engine, held: Claim, prior: str) -> None:
+    """Give a merge back to wait for its second lane."""
+    with writing(ledger) as connection:
+        jobs.take_both(connection, held, prior, now=NOW)
+
+
+def test_a_merge_waits_until_it_is_the_head_of_both_its_lanes(ledger: Engine):
+    """Site rule 5: what came before it in either lane is worked first, what came later waits."""
+    add(ledger, "b", "a", "b", "a", "c")
+    done = []
+    merge, prior = 2, "b"
+    while held := claim(ledger, limit=1):
+        [one] = held
+        if one.id == merge and one.prior is None:
+            take_both(ledger, one, prior)
+            continue
+        done.append(one.id)
+        finish(ledger, one)
+    assert [1, merge, 3, 4, 5] == done
+
+
+def test_a_merge_waits_for_who_is_at_work_in_its_second_lane(ledger: Engine):
+    """Also for a later job, which was taken before anybody knew of the merge."""
+    add(ledger, "a", "b")
+    merge, later = claim(ledger)
+    take_both(ledger, merge, "b")
+    assert [] == claim(ledger)
+    finish(ledger, later)
+    assert [(1, "b")] == [(c.id, c.prior) for c in claim(ledger)]
+
+
+def test_two_merges_of_the_same_lanes_follow_each_other(ledger: Engine):
+    """Whichever way round they are written."""
+    add(ledger, "a", "b")
+    for held, prior in zip(claim(ledger), ("b", "a"), strict=True):
+        take_both(ledger, held, prior)
+    [first] = claim(ledger)
+    finish(ledger, first)
+    assert [1, 2] == [first.id, *(c.id for c in claim(ledger))]
+
+
+def test_no_merge_is_worked_beside_either_of_its_lanes(ledger: Engine):
+    """Two workers; every fifth job is in two lanes."""
+    lanes = "abcd"
+    add(ledger, *(lanes[n % 4] for n in range(120)))
+    priors = {n + 1: lanes[(n + 1 + n // 5) % 4] for n in range(0, 120, 5)}
+    at_work: list[set[str]] = []
+    done: list[int] = []
+    lock, clashes = threading.Lock(), []
+
+    def work() -> None:
+        while len(done) < 120:
+            for one in claim(ledger, limit=3):
+                prior = priors.get(one.id, one.lane)
+                if prior != one.lane and one.prior is None:
+                    take_both(ledger, one, prior)
+                    continue
+                mine = {one.lane, prior}
+                with lock:
+                    clashes.extend(mine & other for other in at_work if mine & other)
+                    at_work.append(mine)
+                time.sleep(0.001)
+                with lock:
+                    at_work.remove(mine)
+                    done.append(one.id)
+                finish(ledger, one)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(100)
+    assert ([], list(range(1, 121))) == (clashes, sorted(done))
 
 
 def test_concurrent_claimers_never_share_a_job_or_a_lane(ledger: Engine):

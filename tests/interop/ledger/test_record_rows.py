@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import orjson
 import pytest
+from people import lock, person, prediction
 from sqlalchemy import Engine, select
 
 from interop.errors import LedgerRefuses
 from interop.ledger import entries, jobs, results
 from interop.ledger.engine import WRITERS, Ids, open_ledger, reading, writing
 from interop.ledger.jobs import NewJob
-from interop.ledger.results import NewPrediction
-from interop.tables import IdentityRow, PredictionRow
+from interop.tables import PredictionRow
 from mappings.record import Code, Entry, Identifier, Quantity, Source, When
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -41,12 +40,6 @@ def append(ledger: Engine, *made: Entry) -> None:
     """Write entries as ingest does."""
     with writing(ledger) as connection:
         entries.append(connection, made, Ids(1), 1_800_000_000_000)
-
-
-def person(ledger: Engine, *names: Identifier) -> str:
-    """Resolve in a transaction of its own."""
-    with writing(ledger) as connection:
-        return entries.resolve(connection, names)
 
 
 def test_an_entry_comes_back_as_it_was(ledger: Engine):
@@ -92,63 +85,12 @@ def test_a_code_filter_keeps_what_is_no_observation(ledger: Engine):
     assert {"observation/1834-1/L1", "patient/sex"} == {e.key for e in found}
 
 
-def test_identifiers_that_come_together_name_one_person(ledger: Engine):
-    """A later message links two persons; both records are then one."""
-    one, other = person(ledger, MRN), person(ledger, NATIONAL)
-    assert one != other
-    joined = person(ledger, MRN, NATIONAL)
-    with reading(ledger) as connection:
-        assert {joined} == {entries.person_of(connection, [n]) for n in (MRN, NATIONAL)}
-        assert {MRN, NATIONAL} == set(entries.identifiers(connection, joined))
-
-
-def test_what_was_kept_of_a_joined_person_goes_along(ledger: Engine):
-    """Predictions, their inputs and waiting jobs follow the person they are about."""
-    one, other = person(ledger, MRN), person(ledger, NATIONAL)
-    lock(ledger, prediction(1, "k1", person=one))
-    lock(ledger, prediction(2, "k2", person=other))
-    with writing(ledger) as connection:
-        for number, who in enumerate((one, other), 1):
-            new = NewJob(stage="assess", lane=who, key=f"k{number}", refs={"person": who})
-            jobs.add(connection, [(number, new)], now=NOW)
-    joined = person(ledger, MRN, NATIONAL)
-    with reading(ledger) as connection:
-        assert [1, 2] == [row.id for row in results.current(connection, joined)]
-        used = results.using(connection, joined, ["observation/1834-1/L1"])
-        assert [1, 2] == [row.id for row in used]
-    held = jobs.claim(ledger, "assess", now=NOW, limit=9)
-    assert [(joined, joined)] == [(c.lane, c.refs["person"]) for c in held]
-
-
-def test_the_same_number_of_another_authority_is_another_person(ledger: Engine):
-    """A value means nothing without who gave it out."""
-    assert person(ledger, MRN) != person(ledger, Identifier("7", "elsewhere"))
-
-
 def test_the_epoch_grows_with_the_record(ledger: Engine):
     """What assess compares before it finishes."""
     who = person(ledger, MRN)
     with writing(ledger) as connection:
         assert [1, 2] == [entries.raise_epoch(connection, who) for _ in range(2)]
         assert 2 == entries.epoch_of(connection, who, lock=True)
-
-
-def prediction(number: int, key: str, **changes: Any) -> NewPrediction:
-    """A prediction that used one fact."""
-    parts: dict[str, Any] = {
-        "id": number, "person": "p", "pack": "liver_dx", "pack_version": "1", "pack_digest": "d",
-        "question": "q", "instance_key": key, "series_key": "s", "lineage": "k1", "revision": 1,
-        "supersedes": None, "why": "trigger", "as_of": NOW, "body": {"n": number},
-        "used": {"observation/1834-1/L1": ("digest-1", 5)},
-    }  # fmt: skip
-    return NewPrediction(**(parts | changes))
-
-
-def lock(ledger: Engine, made: NewPrediction) -> str | None:
-    """Write a prediction at the end of the chain."""
-    with writing(ledger) as connection:
-        head = results.chain_head(connection, made.id % WRITERS)
-        return results.add_prediction(connection, made, head=head, now=NOW)
 
 
 def test_an_instance_key_is_written_once(ledger: Engine):
@@ -207,60 +149,6 @@ def test_a_delivery_is_in_the_outbox_once(ledger: Engine, times: int):
                  "bundle_digest": "", "reason": "", "created_at": NOW, "updated_at": NOW},
             )  # fmt: skip
         assert [0] == [d.id for d in results.deliveries_of(connection, "p")]
-
-
-def test_an_opened_trigger_goes_along_when_persons_are_joined(ledger: Engine):
-    """A CT waits under the PACS number; the ADT that joins both numbers must not close it."""
-    one, other = person(ledger, MRN), person(ledger, NATIONAL)
-    lost = max(one, other)  # the smaller number survives
-    with writing(ledger) as connection:
-        results.put_readiness(
-            connection, lost, "liver_dx", state="waiting", body={}, trigger="a CT",
-            triggered_at=NOW, now=NOW,
-        )  # fmt: skip
-    joined = person(ledger, MRN, NATIONAL)
-    with reading(ledger) as connection:
-        row = results.readiness(connection, joined, "liver_dx")
-    assert ("a CT", NOW) == (row.trigger, row.triggered_at)
-
-
-@pytest.mark.parametrize("newer", ["lost", "kept"])
-def test_of_two_opened_triggers_the_newer_is_kept(ledger: Engine, newer: str):
-    """Whichever number it waited under."""
-    kept, lost = sorted((person(ledger, MRN), person(ledger, NATIONAL)))
-    with writing(ledger) as connection:
-        for who, name in ((kept, "kept"), (lost, "lost")):
-            at = NOW + timedelta(hours=1) if name == newer else NOW
-            results.put_readiness(
-                connection, who, "liver_dx", state="waiting", body={}, trigger=name,
-                triggered_at=at, now=NOW,
-            )  # fmt: skip
-    joined = person(ledger, MRN, NATIONAL)
-    with reading(ledger) as connection:
-        [row] = results.readiness_of(connection, joined)
-        assert [] == results.readiness_of(connection, lost)
-    assert newer == row.trigger
-
-
-@pytest.mark.peer("postgresql")
-@pytest.mark.parametrize("names", [(NATIONAL, MRN), (MRN, NATIONAL), (MRN,)])
-def test_persons_made_at_one_moment_are_one(
-    postgresql_database: Callable[[], str], names: tuple[Identifier, ...]
-):
-    """Two workers name a new patient at once: who comes second joins the first."""
-    ledger = open_ledger(postgresql_database())
-    second: list[str] = []
-    worker = threading.Thread(target=lambda: second.append(person(ledger, *names)))
-    with writing(ledger) as connection:
-        entries.resolve(connection, [MRN])
-        worker.start()
-        worker.join(0.3)
-        assert [] == second
-    worker.join(20)
-    with reading(ledger) as connection:
-        assert {second[0]} == {entries.person_of(connection, [name]) for name in names}
-        assert [(second[0],)] == connection.execute(select(IdentityRow.person).distinct()).all()
-    ledger.dispose()
 
 
 @pytest.mark.peer("postgresql")
