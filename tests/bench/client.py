@@ -52,9 +52,17 @@ class _Sender(asyncio.Protocol):
         if number is None:
             self._transport.close()
             return
+        due, now = self._run.due(number), time.perf_counter()
+        if due > now:
+            asyncio.get_running_loop().call_later(due - now, self._write, number, due)
+        else:
+            # Late: the wait counts, as it does for whoever wanted to send then.
+            self._write(number, due or now)
+
+    def _write(self, number: int, sent: float) -> None:
         self._control_id = self._run.feed.control_id(number)
         framed = self._run.feed.framed(number)
-        self._sent = time.perf_counter()
+        self._sent = sent
         self._transport.write(framed)
 
     def data_received(self, data: bytes) -> None:
@@ -86,7 +94,14 @@ class _Run:
     feed: Feed
     until: float
     number: int
+    rate: float = 0.0
     load: Load = field(default_factory=Load)
+    start: float = field(default_factory=time.perf_counter)
+    first: int = 0
+
+    def due(self, number: int) -> float:
+        """When a message shall be sent; 0 for as soon as possible."""
+        return self.start + (number - self.first) / self.rate if self.rate else 0.0
 
     def take(self) -> int | None:
         if time.perf_counter() >= self.until:
@@ -95,8 +110,13 @@ class _Run:
         return self.number - 1
 
 
-def load(port: int, feed: Feed, *, connections: int, seconds: float, first: int = 0) -> Load:
+def load(
+    port: int, feed: Feed, *, connections: int, seconds: float, first: int = 0, rate: float = 0.0
+) -> Load:
     """Send for some seconds, beginning at a message number.
+
+    With a rate, messages are due at even intervals over all connections, and a latency counts from
+    the moment at which its message was due.
 
     Raises:
         ConnectionError: A connection ended with an answer outstanding.
@@ -105,7 +125,7 @@ def load(port: int, feed: Feed, *, connections: int, seconds: float, first: int 
     async def go() -> Load:
         loop = asyncio.get_running_loop()
         start = time.perf_counter()
-        run = _Run(feed, start + seconds, first)
+        run = _Run(feed, start + seconds, first, rate, first=first)
         opened = [
             await loop.create_connection(lambda: _Sender(run), "127.0.0.1", port)
             for _ in range(connections)

@@ -25,15 +25,17 @@ def stage(
     ehr_url: str = "http://127.0.0.1:9/fhir",
     environment: Mapping[str, str] | None = None,
     mllp: str = "",
+    more: tuple[str, str] = ("", ""),
 ) -> Iterator[Stage]:
     """`oncord serve` on the server's core, and two `oncord worker`s on any core, as nice as usual.
 
-    `mllp` are further keys of the MLLP interface.
+    `mllp` are further keys of the MLLP interface; `more` replaces a text of the site file.
     """
     made = Stage(home, ehr_url, environment or {}, nice=PRODUCTION_NICE)
     home.mkdir(parents=True, exist_ok=True)
     site = SITE.read_text("utf-8").replace("http://127.0.0.1:8090/fhir", ehr_url)
     site = site.replace("[[mllp]]\n", f"[[mllp]]\n{mllp}\n")
+    site = site.replace(*more) if more[0] else site
     (home / "site.toml").write_text(site, "utf-8")
     try:
         with machine.on(machine.SERVER):

@@ -22,7 +22,7 @@ from tests.bench.table import Measured, Verdict
 
 _SLICES, _SIDE = 200, 512
 _TARGET, _MOST_MB = 1.0, 200
-_BOUNDARY = "oncord-bench-boundary"
+BOUNDARY = "oncord-bench-boundary"
 _OURS, _ORTHANC = "Oncord", "Orthanc"
 
 
@@ -54,7 +54,7 @@ def run(console: Console, *, rounds: int, seconds: float) -> Measured:
         body = home / "body"
         for number in range(rounds + 1):  # the first round warms both and is not counted
             for name, url, pid in sides:
-                _write(body)
+                write(body)
                 sent = _post(body, url, pid)
                 if number:
                     taken.setdefault(name, []).append(sent)
@@ -81,7 +81,7 @@ def _arriving(engine: object) -> bool:
 def _post(body: Path, url: str, pid: int) -> _Sent:
     """Send with curl from the client's core."""
     machine.forget_peak(pid)
-    kind = f'Content-Type: multipart/related; type="application/dicom"; boundary={_BOUNDARY}'
+    kind = f'Content-Type: multipart/related; type="application/dicom"; boundary={BOUNDARY}'
     command = [
         "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{time_total}", "-X", "POST",
         "-H", kind, "-H", "Accept: application/dicom+json", "-H", "Expect:", "-T", str(body), url,
@@ -93,17 +93,17 @@ def _post(body: Path, url: str, pid: int) -> _Sent:
     return _Sent(float(told[1]), body.stat().st_size / 1e6, machine.peak_mb(pid))
 
 
-def _write(body: Path) -> None:
+def write(body: Path, slices: int = _SLICES) -> None:
     """A new study: the same pixels, fresh UIDs."""
     rng = np.random.default_rng(20261121)
     study, series, frame = generate_uid(), generate_uid(), generate_uid()
     number = f"SYN-{int(time.time() * 1000) % 10**10:010d}"
     with body.open("wb") as out:
-        for index in range(_SLICES):
-            out.write(f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode())
+        for index in range(slices):
+            out.write(f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode())
             out.write(_slice(rng, index, number, study, series, frame))
             out.write(b"\r\n")
-        out.write(f"--{_BOUNDARY}--\r\n".encode())
+        out.write(f"--{BOUNDARY}--\r\n".encode())
     # What the kernel still has to write must not be paid by the one who is measured.
     subprocess.run(["sync", str(body)], check=True)
 
