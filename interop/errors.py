@@ -3,7 +3,8 @@
 InteropError
 ├── Transient                 try again later; the job keeps its place
 │   ├── LedgerUnavailable     the database cannot commit now
-│   │   └── RowRefused        it will not take this row as it is
+│   │   ├── RowRefused        it will not take this row as it is
+│   │   └── JournalHeld       another process has the journal open
 │   ├── PeerUnavailable       an EHR or PACS did not answer, or asked for patience
 │   └── OutcomeUnknown        a write was sent and no answer came: look before sending again
 └── Permanent                 park the job and show it
@@ -40,6 +41,10 @@ class LedgerUnavailable(Transient):
 
 class RowRefused(LedgerUnavailable):
     """The database refused a row of a batch (a data or integrity error)."""
+
+
+class JournalHeld(LedgerUnavailable):
+    """Another process has the journal open: one service, one folder."""
 
 
 class PeerUnavailable(Transient):

@@ -18,5 +18,6 @@ ack_seconds = Histogram(
 stored_bytes = Counter("oncord_stored_bytes_total", "Bytes made durable", ["door"])
 deliveries = Counter("oncord_deliveries_total", "Results sent to carriers", ["carrier", "state"])
 quarantined = Counter("oncord_quarantined_total", "Messages set aside for a person", ["door"])
+code_maps_broken = Gauge("oncord_code_maps_broken", "1: changed code maps cannot be used")
 journal_stuck = Counter("oncord_journal_stuck_total", "Times the journal could not be moved")
 journal_waiting = Gauge("oncord_journal_waiting_bytes", "Acknowledged, not in the tables yet")

@@ -27,7 +27,7 @@ from interop.tls import Senders, TlsFiles
 from mappings.errors import UnreadableMessage
 from mappings.hl7v2 import batch as batches
 from mappings.hl7v2.ack import AckCode, AckError, ack
-from mappings.hl7v2.scan import Header, dedup_digest, scan
+from mappings.hl7v2.scan import Header, dedup_digest, lane, scan
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -195,7 +195,7 @@ class Listener:
             interface=interface.name,
             received_at=now,
             kind=header.message_type,
-            lane=_lane(header) or connection.lane,
+            lane=lane(header.patient_ids, header.delimiters) or connection.lane,
             size=len(raw),
             control_key=control_key if certain else None,
             dedup=f"{control_key}/{dedup_digest(raw).hex()}" if certain else None,
@@ -305,17 +305,3 @@ def _judged(
         )
     letter = "C" if enhanced else "A"
     return cast(AckCode, letter + ("R" if error else "A")), error
-
-
-def _lane(header: Header) -> str:
-    """Lane of the first PID-3: order within a patient as the sender names it (site rule 5).
-
-    Raw text, not the canonical identifier: order matters within a sender, and the fold settles it
-    between doors.
-    """
-    if not header.patient_ids:
-        return ""
-    component, sub = header.delimiters[1:2], header.delimiters[4:5] or b"&"
-    parts = header.patient_ids[0].split(component)
-    authority = parts[3].split(sub)[0] if len(parts) > 3 else b""  # noqa: PLR2004  CX.4
-    return (authority + b"|" + parts[0]).decode("utf-8", "backslashreplace")[:200]

@@ -113,7 +113,7 @@ class EntryRow(SQLModel, table=True):
     __table_args__ = (
         Index("entry_of_patient", "authority", "patient", "code"),
         Index("entry_of_key", "authority", "patient", "key"),
-        Index("entry_once", "message", "path", "key", unique=True),
+        Index("entry_once", "message", "path", "key", "reading", unique=True),
         # What is said of an identifier, found without reading all that is filed under it.
         Index(
             "entry_of_identity",
@@ -135,6 +135,7 @@ class EntryRow(SQLModel, table=True):
     status: str
     message: int = Field(sa_type=BigInteger)
     path: str
+    reading: int = 0
     interface: str
     origin: str
     rank: int = 0

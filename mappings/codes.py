@@ -7,7 +7,7 @@ Source: HL7 table 0396; HL7/v2-to-fhir "CodeSystem" maps; terminology.hl7.org.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from urllib.parse import quote
 
 from mappings.record import Code
@@ -48,16 +48,31 @@ def system_name(uri: str) -> str:
     return uri.removeprefix(LOCAL) if uri.startswith(LOCAL) else uri
 
 
+def is_standard(uri: str) -> bool:
+    """Whether a system is published: its codes mean the same whoever sends them."""
+    return uri in _published() or uri.startswith(("http://terminology.hl7.org/", "http://hl7.org/"))
+
+
+@cache
+def _published() -> frozenset[str]:
+    return frozenset(table("code_systems").values())
+
+
+def is_loinc(code: str) -> bool:
+    """Whether a text is a LOINC code: digits, a hyphen, and the check digit (mod 10)."""
+    number, _, check = code.partition("-")
+    if not (number.isascii() and number.isdigit() and check in set("0123456789")):
+        return False
+    doubled = [int(digit) * (2 - place % 2) for place, digit in enumerate(reversed(number))]
+    return (sum(n // 10 + n % 10 for n in doubled) + int(check)) % 10 == 0
+
+
 def mapped(code: Code, site: Site) -> Code | None:
     """The standard code that this sender's code map gives for a local one, or None."""
-    name = system_name(code.system)
-    target = site.code_maps.get(f"{name}|{code.code}") or site.code_maps.get(
-        f"{code.system}|{code.code}"
-    )
-    if target is None:
-        return None
-    system, _, standard = target.rpartition("|")
-    return Code(system_uri(system), standard, code.display)
+    found = site.code_maps.get((code.system, code.code))
+    if found is None or found.display:
+        return found
+    return Code(found.system, found.code, code.display)
 
 
 def ranked(codings: Iterable[Code], site: Site) -> tuple[Code, ...]:

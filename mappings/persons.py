@@ -17,7 +17,7 @@ from mappings.conversion import Conversion
 from mappings.record import RETRACTED, Entry, Identifier, Knowledge, Text, When, known_at
 
 Pair = tuple[Identifier, Identifier]
-Precedence = tuple[datetime, int, int, int]
+Precedence = tuple[datetime, int, int, int, int]
 
 # Events that open a chart: here another name beside another birth date speaks of another person.
 # In an update (A08, A31) it is what an emergency patient's chart looks like once they have a name.
@@ -159,7 +159,7 @@ class Known:
 
     Attributes:
         person: Whom it names.
-        described: What was said of them.
+        described: What was said of them, under whatever identifier.
         disputed: A message that would make it name somebody else awaits a decision.
     """
 
@@ -195,7 +195,7 @@ def doubt(said: Claim, known: Mapping[Identifier, Known]) -> Doubt | None:
                 return Doubt(_ANOTHER.format(other), (name,))
         for one, two in combinations(held.values(), 2):
             other = one.described.differs(two.described, by_name=False)
-            if other and one.person != two.person:
+            if other:
                 return Doubt(_ANOTHER.format(other))
         if any(_unsure(who, there) for there in held.values()):
             return Doubt(IN_DISPUTE)

@@ -272,6 +272,8 @@ class Entry:
             rule 10): code and clinical time.
         details: Further facts, JSON values only.
         seq: Ledger sequence, 0 before it is stored.
+        reading: Which reading of its message this is: 0 the first, more where a site's maps were
+            mended and the message was replayed.
     """
 
     kind: Kind
@@ -288,12 +290,23 @@ class Entry:
     twin: str | None = None
     details: Mapping[str, Any] = field(default_factory=lambda: _NO_DETAILS)
     seq: int = 0
+    reading: int = 0
 
     @property
-    def precedence(self) -> tuple[datetime, int, int, int]:
-        """Which version of a fact wins: the greatest (site rule 9)."""
+    def precedence(self) -> tuple[datetime, int, int, int, int]:
+        """Which version of a fact wins: the greatest (site rule 9).
+
+        In doubt the later message, whenever it was read: one that is replayed overtakes none that
+        came after it.
+        """
         moment = self.source_time.earliest if self.source_time else self.source.received_at
-        return (moment, _STATUS_RANK[self.status], self.source.rank, self.seq)
+        rank = self.source.rank
+        return (moment, _STATUS_RANK[self.status], rank, self.source.message, self.seq)
+
+    @property
+    def unsaid(self) -> bool:
+        """Whether its message, read again, no longer says this."""
+        return "unsaid" in self.details
 
     def has_code(self, code: str) -> bool:
         """Whether any coding of this entry is `code`, given as system|code or bare code."""
@@ -335,7 +348,7 @@ class PatientRecord:
             codes: Keep coded entries of these bare codes only (uncoded ones stay).
         """
         known = [e for e in entries if known_at(e, knowledge) <= as_of]
-        winners = (_winner(group) for group in _facts(_standing(known)))
+        winners = (_winner(group) for group in _facts(_standing(_last_read(known))))
         kept = [
             e
             for e in winners
@@ -390,6 +403,26 @@ def _winner(versions: Sequence[Entry]) -> Entry:
 def _awaited(entry: Entry) -> bool:
     """Whether only the status of a report was told yet (MDM^T03), and never its text."""
     return entry.kind == "report" and entry.value is None and "value_as_before" in entry.details
+
+
+def _last_read(entries: list[Entry]) -> list[Entry]:
+    """Entries as their messages were read last: a former reading is no version of the fact.
+
+    One place of a message says one thing of one fact. What a later reading no longer says
+    (`Entry.unsaid`) is as if it had never been said.
+    """
+    again = [e for e in entries if e.reading]
+    if not again:
+        return entries
+    last: dict[tuple[int, str, str], int] = {}
+    for entry in again:
+        place = (entry.source.message, entry.path, entry.key)
+        last[place] = max(last.get(place, 0), entry.reading)
+    return [
+        e
+        for e in entries
+        if not e.unsaid and e.reading == last.get((e.source.message, e.path, e.key), 0)
+    ]
 
 
 def _standing(entries: list[Entry]) -> list[Entry]:

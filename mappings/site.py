@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from mappings.record import Code
+
 _EMPTY: Mapping[str, str] = MappingProxyType({})
+_NO_CODES: Mapping[tuple[str, str], Code] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,7 +29,7 @@ class Site:
         timezone: IANA zone of clinical times sent without an offset.
         charset: Python codec that overrules MSH-18, or None.
         unit_aliases: Unit text as this sender writes it, to UCUM; read before our own table.
-        code_maps: Local `system|code` to standard `system|code` (`L|AFP` to `LN|1834-1`).
+        code_maps: Local codes, by system URI and code, to the standard code of the same concept.
         sub_id_is_sequence: OBX-4 only counts lines here and tells no observations apart.
         rank: Trust in this sender where two doors give one fact; the higher wins a tie.
     """
@@ -38,6 +41,6 @@ class Site:
     timezone: str = "UTC"
     charset: str | None = None
     unit_aliases: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
-    code_maps: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    code_maps: Mapping[tuple[str, str], Code] = field(default_factory=lambda: _NO_CODES)
     sub_id_is_sequence: bool = False
     rank: int = 0

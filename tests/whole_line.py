@@ -180,7 +180,7 @@ class Line:
         """A fresh MSH-10."""
         return f"T{next(self.numbers)}"
 
-    def settle(self, stages: tuple[str, ...] = ("ingest", "assess", "deliver")) -> int:
+    def settle(self, stages: tuple[str, ...] = ("ingest", "answer", "assess", "deliver")) -> int:
         """Drain the stages until none has work that is due; how many jobs were worked."""
         total = 0
         while worked := sum(self.worker.drain(stage) for stage in stages):

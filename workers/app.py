@@ -14,7 +14,7 @@ from kombu.transport import sqlalchemy as sqla
 
 from workers.settings import Settings, worker_queue
 
-STAGES = {"ingest": "ledger", "deliver": "ledger", "assess": "gpu"}
+STAGES = {"ingest": "ledger", "deliver": "ledger", "answer": "ledger", "assess": "gpu"}
 _POLL_S = 0.1
 _TASK_LIMIT_S = 900
 # Of a ring, not of a worker's own connection: without this, kombu tries for seconds even with

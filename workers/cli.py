@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 quarantine = typer.Typer(no_args_is_help=True, help="What was set aside for a person to look at.")
 app.add_typer(quarantine, name="quarantine")
+codes = typer.Typer(no_args_is_help=True, help="Local codes and units that no map knows.")
+app.add_typer(codes, name="codes")
 console = Console()
 errors = Console(stderr=True)
 
@@ -276,10 +278,14 @@ def quarantine_ls() -> None:
 
 
 @quarantine.command("show")
-def quarantine_show(message: int) -> None:
+def quarantine_show(
+    message: int,
+    why: Annotated[bool, typer.Option("--why", help="The reasons instead of the bytes")] = False,
+) -> None:
     """Write the raw bytes of a message to standard output: they hold patient data."""
     from interop.ledger import messages  # noqa: PLC0415
     from interop.ledger.engine import reading  # noqa: PLC0415
+    from workers.explain import complaints  # noqa: PLC0415
     from workers.parts import build  # noqa: PLC0415
 
     settings = _settings()
@@ -288,7 +294,17 @@ def quarantine_show(message: int) -> None:
         with reading(parts.engine) as connection:
             row = messages.get(connection, message)
         body = row.body if row.body is not None else parts.blobs.read(row.digest)
-    sys.stdout.buffer.write(body)
+    if not why:
+        sys.stdout.buffer.write(body)
+        return
+    lines = [f"{row.state}: {row.reason}"]
+    lines += [f"{severity}: {path}: {reason}" for path, reason, severity in row.report or ()]
+    if row.door == "mllp":
+        sender = parts.site.senders.get(row.interface)
+        found = complaints(body, sender.charset if sender else None)
+        lines += [f"hl7apy: {line}" for line in found or ["no complaint"]]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @quarantine.command("replay")
@@ -322,3 +338,46 @@ def quarantine_drop(item: int) -> None:
     if what is None:
         _stop(f"nothing of number {item} is set aside")
     console.print(f"{what} {item} dropped")
+
+
+@codes.command("unmapped")
+def codes_unmapped() -> None:
+    """List local codes and unknown units of the record, most frequent first."""
+    from workers.parts import build  # noqa: PLC0415
+    from workers.unmapped import listed  # noqa: PLC0415
+
+    settings = _settings()
+    with _explained():
+        items = listed(build(settings))
+    table = Table("sender", "system", "code", "text", "times", "last seen", "now")
+    for item in items:
+        last = item.last.isoformat(timespec="seconds")
+        now = "mapped: replay it" if item.mended else ""
+        table.add_row(
+            item.sender, item.system, item.code or "(blank)", item.text, str(item.count), last, now
+        )
+    console.print(table)
+
+
+@codes.command("replay")
+def codes_replay(
+    sender: Annotated[str | None, typer.Argument(help="Interface")] = None,
+    system: Annotated[str | None, typer.Argument(help="As sent; `unit` for a unit")] = None,
+    code: Annotated[str | None, typer.Argument(help="The code, or the unit as sent")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All that is listed and the maps know now")
+    ] = False,
+) -> None:
+    """Map the messages of one code or unit again, after its map was mended."""
+    from workers.parts import build  # noqa: PLC0415
+    from workers.unmapped import replay_code, replay_mended  # noqa: PLC0415
+
+    settings = _settings()
+    with _explained():
+        if everything and sender is None:
+            count = replay_mended(build(settings))
+        elif not everything and sender is not None and system is not None and code is not None:
+            count = replay_code(build(settings), sender, system, code)
+        else:
+            _stop("name sender, system and code, or --all", 2)
+    console.print(f"{count} messages queued again")

@@ -6,15 +6,17 @@ import shutil
 import socket
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from kombu import Connection
 
 from inference import conform
 from interop.ehr import FhirEhr, strategy_of
-from interop.errors import InteropError
+from interop.errors import InteropError, JournalHeld
 from interop.ledger import jobs
 from interop.ledger.engine import SQLITE_WITHOUT_RESET_RACE, open_ledger, reading
+from interop.ledger.journal import Journal
 from workers.parts import Parts, build
 from workers.settings import BadSettings, Settings
 
@@ -34,6 +36,7 @@ class Finding:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything; a part that cannot be built does not hide the others."""
     yield _database(settings)
+    yield _journal(settings)
     yield _broker(settings)
     yield _disk(settings)
     try:
@@ -63,6 +66,20 @@ def _database(settings: Settings) -> Finding:
     if sqlite3.sqlite_version_info < SQLITE_WITHOUT_RESET_RACE:
         text += "; below 3.51.3: only the service checkpoints; use PostgreSQL in production"
     return Finding("database", True, text)
+
+
+def _journal(settings: Settings) -> Finding:
+    """What was acknowledged and is not in the tables; while the service runs it moves by itself."""
+    try:
+        with closing(Journal(settings.journal_dir)) as journal:
+            waiting = journal.waiting_bytes
+    except JournalHeld:
+        return Finding("journal", True, "open by the service")
+    except InteropError as error:
+        return Finding("journal", False, str(error))
+    if waiting:
+        return Finding("journal", False, f"{waiting} bytes acknowledged wait for `oncord serve`")
+    return Finding("journal", True, "empty")
 
 
 def _broker(settings: Settings) -> Finding:

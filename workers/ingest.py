@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from interop import metrics
 from interop.ledger import entries as record_rows
-from interop.ledger import jobs, messages, persons
+from interop.ledger import jobs, messages, persons, rereading
 from interop.ledger.engine import reading, writing
 from interop.ledger.jobs import Claim
 from mappings import fhir, hl7v2
@@ -32,6 +32,7 @@ from mappings.fhir.door import parse
 from mappings.hl7v2.scan import Header, lane, scan
 from mappings.persons import Claim as Said
 from mappings.record import Entry, Origin, Source
+from workers import answer
 from workers.drain import describe
 from workers.evidence import Evidence, Foreseen
 from workers.parts import Parts
@@ -90,8 +91,12 @@ class Ingest:
         for start in range(0, len(mapped), _A_TRANSACTION):
             some = mapped[start : start + _A_TRANSACTION]
             with reading(self._parts.engine) as connection:
-                for _, _, made in some:
+                for claim, _, made in some:
                     _set_echoes_aside(connection, made)
+                    if claim.refs.get("replay"):
+                        made.conversions = rereading.again(
+                            connection, claim.refs["inbound"], made.conversions
+                        )
                     heard = [persons.unheard(connection, found) for found in made.conversions]
                     made.conversions = [found for found, _ in heard]
                     made.said = [said for _, said in heard]
@@ -227,6 +232,7 @@ class Ingest:
             report=[[f.path, f.reason, f.severity] for f in made.findings],
         )
         jobs.finish(connection, claim, now=now, reason=made.fate)
+        wanted |= answer.owe(connection, self._parts, claim, row, made.fate)
         if made.fate in ("quarantined", "parked"):
             metrics.quarantined.labels(row.door).inc()
             log.warning("ingest.set_aside", message=row.id, state=made.fate, reason=made.reason)

@@ -18,6 +18,7 @@ ALLOWED = frozenset(
     {
         "event",
         "level",
+        "line",
         "timestamp",
         "logger",
         "attempt",

@@ -1,8 +1,8 @@
-"""Replay: stored messages mapped again. Idempotent, since entries are written once by path and key.
+"""Replay: stored messages mapped again. Idempotent: what is read as before is not written again.
 
-What a site mended meanwhile (an alias, an authority) takes effect; what was mapped stays. Entries
-made so are history: they correct what rests on them, and trigger nothing
-(docs/decisions/0007-corrections-and-history.md).
+What a site mended meanwhile (an authority, a code map) takes effect: the last reading of a message
+counts (docs/decisions/0011-a-message-read-again.md). Entries made so are history: they correct
+what rests on them, and trigger nothing (docs/decisions/0007-corrections-and-history.md).
 """
 
 from __future__ import annotations

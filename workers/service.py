@@ -95,6 +95,7 @@ class Service:
         self._parts = parts
         settings, site = parts.settings, parts.site
         self._gauges = LedgerGauges(parts.engine)
+        metrics.code_maps_broken.set_function(self._broken_maps)
         self.doorbell = Doorbell(make(settings.broker_url), parts.engine, parts.now)
         self.commit = GroupCommit(
             parts.engine,
@@ -108,6 +109,11 @@ class Service:
         ]
         self._http = _http_server(settings, self._doors())
         self._stopping = asyncio.Event()
+
+    def _broken_maps(self) -> float:
+        """Whether the code maps as they lie in their folder cannot be used: 1 or 0."""
+        self._parts.site.senders.refresh()
+        return float(self._parts.site.senders.broken)
 
     def _doors(self) -> Doors:
         parts, site = self._parts, self._parts.site

@@ -20,6 +20,7 @@ from interop.tls import TlsFiles
 from mappings.outbound.receiver import Receiver
 from mappings.outbound.terms import OWN_SYSTEMS
 from mappings.site import Site
+from workers.codes import Senders
 from workers.settings import BadSettings
 
 
@@ -73,6 +74,7 @@ class SiteFile:
     Attributes:
         senders: How each interface's words are read, by interface name.
         mllp: MLLP interfaces, in port order.
+        answers: Where application acknowledgements of an interface go: host and port.
         stow: STOW paths by the name in their URL; the empty name is `/dicomweb`.
         fhir: Name of the FHIR door's interface.
         packs: Packs that run here.
@@ -86,8 +88,9 @@ class SiteFile:
     """
 
     name: str
-    senders: Mapping[str, Site]
+    senders: Senders
     mllp: tuple[MllpInterface, ...]
+    answers: Mapping[str, tuple[str, int]]
     stow: Mapping[str, StowPath]
     fhir: str
     packs: Mapping[str, PackChoice]
@@ -122,7 +125,7 @@ def read(path: Path) -> SiteFile:
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"site file {path.name}: {error}") from error
     table = _Table(found, path.name)
-    made = _site(table)
+    made = _site(table, path.parent / "codes")
     table.close()
     return made
 
@@ -171,7 +174,7 @@ class _Table:
             raise BadSettings(f"{self._where}: unknown key {min(self._data)}")
 
 
-def _site(top: _Table) -> SiteFile:
+def _site(top: _Table, codes: Path) -> SiteFile:
     site = top.table("site")
     name = site.take("name", str)
     zone = site.take("timezone", str)
@@ -184,8 +187,6 @@ def _site(top: _Table) -> SiteFile:
         authorities=_authorities(top.table("authorities")),
         default_authority=site.take("default_authority", str, None),
         timezone=zone,
-        unit_aliases=top.table("units").strings(),
-        code_maps=top.table("codes").strings(),
     )
     namespace = site.take("namespace", str).rstrip("/")
     organization = site.take("organization", str)
@@ -195,7 +196,8 @@ def _site(top: _Table) -> SiteFile:
     applications = frozenset(site.take("applications", list, ["ONCORD"]))
     site.close()
     senders: dict[str, Site] = {}
-    mllp = tuple(_mllp(t, base, senders) for t in top.tables("mllp"))
+    answers: dict[str, tuple[str, int]] = {}
+    mllp = tuple(_mllp(t, base, senders, answers) for t in top.tables("mllp"))
     stow = dict(_stow(t, base, senders) for t in top.tables("stow"))
     fhir = top.table("fhir")
     fhir_name = fhir.take("name", str, "fhir")
@@ -206,8 +208,9 @@ def _site(top: _Table) -> SiteFile:
         raise BadSettings("a site has [ehr] or [oru]: results go one way")
     return SiteFile(
         name=name,
-        senders=senders,
+        senders=Senders(senders, codes),
         mllp=mllp,
+        answers=answers,
         stow=stow,
         fhir=fhir_name,
         packs={pack: _pack(t) for pack, t in top.table("packs").children()},
@@ -245,8 +248,15 @@ def _sender(table: _Table, base: Site) -> Site:
     )
 
 
-def _mllp(table: _Table, base: Site, senders: dict[str, Site]) -> MllpInterface:
+def _mllp(
+    table: _Table, base: Site, senders: dict[str, Site], answers: dict[str, tuple[str, int]]
+) -> MllpInterface:
     name = table.take("name", str)
+    if (path := table.take("answers", str, None)) is not None:
+        host, _, port = path.rpartition(":")
+        if not host or not port.isdigit():
+            raise BadSettings("mllp: answers is host:port")
+        answers[name] = (host, int(port))
     senders[name] = _sender(table, base)
     defaults = MllpInterface(name=name)
     reused = table.take("reused", str, defaults.reused)

@@ -8,6 +8,7 @@ from functools import cache
 import structlog
 
 from workers import app as celery_app
+from workers.answer import Answer
 from workers.assess import Assess
 from workers.deliver import Deliver
 from workers.doorbell import Rings
@@ -31,7 +32,8 @@ class Worker:
     def __init__(self, parts: Parts, rings: Rings) -> None:
         self.parts, self._rings = parts, rings
         self._stages: dict[str, Stage] = {
-            stage.name: stage for stage in (Ingest(parts), Assess(parts), Deliver(parts))
+            stage.name: stage
+            for stage in (Ingest(parts), Assess(parts), Deliver(parts), Answer(parts))
         }
 
     def drain(self, stage: str) -> int:
@@ -40,6 +42,8 @@ class Worker:
         if known is None:
             log.warning("worker.unknown_stage")
             return 0
+        if stage == "ingest":
+            self.parts.site.senders.refresh()
         return drain(known, self.parts.engine, now=self.parts.now, ring=self._rings.ring)
 
 

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -206,10 +207,17 @@ class BulkInsert:
         if not rows:
             return
         made = []
+        moments: dict[datetime, Any] = {}  # rows of one message share theirs
         for row in rows:
             values = list(row)
             for n, process in self._processors:
-                values[n] = process(values[n])
+                value = values[n]
+                if not isinstance(value, datetime):
+                    values[n] = process(value)
+                elif (known := moments.get(value)) is not None:
+                    values[n] = known
+                else:
+                    values[n] = moments[value] = process(value)
             made.append(values)
         if self._positions is not None:
             order = self._positions

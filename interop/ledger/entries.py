@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, and_, or_, select, text, update
+from sqlalchemy import Connection, Engine, Select, and_, bindparam, or_, select, text, update
 
 from interop.ledger.engine import BulkInsert, Ids, failure
 from interop.tables import EntryRow, IdentityRow, Person
@@ -73,6 +73,7 @@ _COLUMNS = (
     "status",
     "message",
     "path",
+    "reading",
     "interface",
     "origin",
     "rank",
@@ -96,6 +97,7 @@ def _row(entry: Entry, row_id: int) -> tuple[Any, ...]:
         entry.status,
         source.message,
         entry.path,
+        entry.reading,
         source.interface,
         source.origin,
         source.rank,
@@ -104,7 +106,8 @@ def _row(entry: Entry, row_id: int) -> tuple[Any, ...]:
     )
 
 
-def _entry_of(row: Any) -> Entry:
+def from_row(row: Any) -> Entry:
+    """An entry as it was stored."""
     body = orjson.loads(row.body)
     code = Code(row.system, row.code, body.get("display", "")) if row.code else None
     return Entry(
@@ -130,6 +133,7 @@ def _entry_of(row: Any) -> Entry:
         twin=row.twin,
         details=body.get("details", {}),
         seq=row.id,
+        reading=row.reading,
     )
 
 
@@ -185,15 +189,26 @@ def _filed(
     connection: Connection, names: Collection[Identifier], codes: Collection[str] | None
 ) -> list[Entry]:
     """Entries filed under identifiers, in ledger order."""
-    c = _entry.c
     found: list[Entry] = []
     for some in batches(names):
-        query = select(_entry).where(_under(some)).order_by(c.id)
+        asked: dict[str, Any] = {f"a{n}": name.authority for n, name in enumerate(some)}
+        asked |= {f"v{n}": name.value for n, name in enumerate(some)}
         if codes is not None:
-            wanted = (c.kind != "observation", c.code.in_(tuple(codes)), c.code == "")
-            query = query.where(or_(*wanted))
-        found += [_entry_of(row) for row in connection.execute(query)]
+            asked["codes"] = tuple(codes)
+        rows = connection.execute(_filed_under(len(some), codes is not None), asked)
+        found += [from_row(row) for row in rows]
     return found
+
+
+@lru_cache(maxsize=2 * _MOST_NAMES)
+def _filed_under(count: int, coded: bool) -> Select[Any]:
+    """Entries under so many identifiers; `coded` keeps of observations those of some codes."""
+    c = _entry.c
+    query = select(_entry).where(_pairs(c.authority, c.patient, count)).order_by(c.id)
+    if not coded:
+        return query
+    codes = c.code.in_(bindparam("codes", expanding=True))
+    return query.where(or_(c.kind != "observation", codes, c.code == ""))
 
 
 def any_filed(connection: Connection, names: Iterable[Identifier]) -> bool:
@@ -220,14 +235,14 @@ def said_of(connection: Connection, names: Iterable[Identifier]) -> list[Entry]:
     found: list[Entry] = []
     for some in batches(names):
         rows = connection.execute(select(_entry).where(_IS_SAID, _under(some)))
-        found += [_entry_of(row) for row in rows]
+        found += [from_row(row) for row in rows]
     return found
 
 
 def of_kind(connection: Connection, kind: str) -> Iterator[Entry]:
     """Every entry of a kind, of whomever; reads the whole ledger."""
     for row in connection.execute(select(_entry).where(_entry.c.kind == kind)):
-        yield _entry_of(row)
+        yield from_row(row)
 
 
 def batches(names: Iterable[Identifier]) -> Iterator[list[Identifier]]:
@@ -248,7 +263,7 @@ def versions(connection: Connection, person: str, keys: Collection[str]) -> list
         return [e for e in every if e.key in keys or e.twin in keys]
     c = _entry.c
     query = select(_entry).where(_under(names), or_(c.key.in_(keys), c.twin.in_(keys)))
-    return [_entry_of(row) for row in connection.execute(query)]
+    return [from_row(row) for row in connection.execute(query)]
 
 
 def _under(names: Iterable[Identifier]) -> Any:
@@ -258,47 +273,61 @@ def _under(names: Iterable[Identifier]) -> Any:
 
 def identifiers(connection: Connection, person: str) -> list[Identifier]:
     """All identifiers that name a person."""
-    c = _identity.c
-    query = select(c.value, c.authority).where(c.person == person)
-    return [Identifier(value, authority) for value, authority in connection.execute(query)]
+    rows = connection.execute(_NAMES, {"who": person})
+    return [Identifier(value, authority) for value, authority in rows]
 
 
 def person_of(connection: Connection, names: Iterable[Identifier]) -> str | None:
     """The person any of these identifiers names, or None."""
-    c = _identity.c
-    wanted = [and_(c.authority == n.authority, c.value == n.value) for n in names]
-    if not wanted:
-        return None
-    found: str | None = connection.execute(
-        select(c.person).where(or_(*wanted)).order_by(c.person).limit(1)
-    ).scalar()
-    return found
+    return next(iter(persons_of(connection, names)), None)
+
+
+def named(connection: Connection, some: Sequence[Identifier]) -> list[Any]:
+    """The identity rows of a batch of identifiers, of those that are known."""
+    asked = {f"a{n}": name.authority for n, name in enumerate(some)}
+    asked |= {f"v{n}": name.value for n, name in enumerate(some)}
+    return list(connection.execute(_named(len(some)), asked))
+
+
+@lru_cache(maxsize=_MOST_NAMES)
+def _named(count: int) -> Select[Any]:
+    """The rows of so many identifiers."""
+    return select(_identity).where(_pairs(_identity.c.authority, _identity.c.value, count))
+
+
+def _pairs(authority: Any, value: Any, count: int) -> Any:
+    """The condition that a row's (authority, value) is one of so many, given as a0, v0, a1 ..."""
+    pairs: Iterator[Any] = ((bindparam(f"a{n}"), bindparam(f"v{n}")) for n in range(count))
+    return or_(*(and_(authority == a, value == v) for a, v in pairs))
 
 
 def persons_of(connection: Connection, names: Iterable[Identifier]) -> list[str]:
     """Every person these identifiers name; more than one where a message would join them."""
-    c = _identity.c
-    wanted = [and_(c.authority == n.authority, c.value == n.value) for n in names]
-    if not wanted:
-        return []
-    query = select(c.person).where(or_(*wanted)).distinct()
-    return list(connection.execute(query).scalars())
+    return sorted({row.person for some in batches(names) for row in named(connection, some)})
+
+
+# Run for every message: built once, since building costs more than the database's answer.
+_RAISE = (
+    update(_person)
+    .where(_person.c.id == bindparam("who"))
+    .values(epoch=_person.c.epoch + 1)
+    .returning(_person.c.epoch)
+)
+_EPOCH = select(_person.c.epoch).where(_person.c.id == bindparam("who"))
+_NAMES = select(_identity.c.value, _identity.c.authority).where(
+    _identity.c.person == bindparam("who")
+)
 
 
 def raise_epoch(connection: Connection, person: str) -> int:
     """Say that the record of a person changed; assess and deliver compare before they finish."""
-    epoch: int = connection.execute(
-        update(_person)
-        .where(_person.c.id == person)
-        .values(epoch=_person.c.epoch + 1)
-        .returning(_person.c.epoch)
-    ).scalar_one()
+    epoch: int = connection.execute(_RAISE, {"who": person}).scalar_one()
     return epoch
 
 
 def epoch_of(connection: Connection, person: str, *, lock: bool = False) -> int:
     """The present epoch of a person; locked, nobody raises it before this transaction ends."""
-    query = select(_person.c.epoch).where(_person.c.id == person)
+    query = _EPOCH
     if lock and connection.dialect.name == "postgresql":
         query = query.with_for_update()
-    return int(connection.execute(query).scalar_one())
+    return int(connection.execute(query, {"who": person}).scalar_one())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from interop.ledger.engine import insert_ignore
 from interop.tables import InstanceRow, StudyRow
@@ -104,12 +104,15 @@ def study(connection: Connection, study_instance_uid: str, *, lock: bool = False
     return connection.execute(query).first()
 
 
+# Asked for every message: built once, since building costs more than the database's answer.
+_STUDIES = (
+    select(_study).where(_study.c.person == bindparam("of")).order_by(_study.c.last_instance_at)
+)
+
+
 def studies_of(connection: Connection, person: str) -> list[Any]:
     """Studies of a person, oldest first."""
-    c = _study.c
-    return list(
-        connection.execute(select(_study).where(c.person == person).order_by(c.last_instance_at))
-    )
+    return list(connection.execute(_STUDIES, {"of": person}))
 
 
 def put_study(

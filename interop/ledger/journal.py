@@ -24,7 +24,7 @@ from pathlib import Path
 
 import structlog
 
-from interop.errors import LedgerUnavailable
+from interop.errors import JournalHeld, LedgerUnavailable
 
 log = structlog.get_logger()
 
@@ -43,7 +43,8 @@ class Journal:
         most_waiting_bytes: Appends are refused while more than this waits to be moved.
 
     Raises:
-        LedgerUnavailable: Another process has it open, or the folder cannot be written.
+        JournalHeld: Another process has it open.
+        LedgerUnavailable: The folder cannot be written.
     """
 
     def __init__(
@@ -184,7 +185,8 @@ class Journal:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise LedgerUnavailable("journal: another process has it open") from error
+            os.close(self._lock)
+            raise JournalHeld("journal: another process has it open") from error
         found = []
         for path in self._folder.glob(f"*{_SUFFIX}"):
             segment = _Segment(path, os.open(path, os.O_RDWR))

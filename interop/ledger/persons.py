@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from interop.ledger import entries, following
 from interop.ledger.engine import Ids, insert_ignore
@@ -133,20 +132,8 @@ def _rows(connection: Connection, names: Iterable[Identifier]) -> _Rows:
     """What is held of identifiers, of those that are known."""
     found: _Rows = {}
     for some in entries.batches(names):
-        asked = {f"a{n}": name.authority for n, name in enumerate(some)}
-        asked |= {f"v{n}": name.value for n, name in enumerate(some)}
-        found |= _read(connection.execute(_named(len(some)), asked))
+        found |= _read(entries.named(connection, some))
     return found
-
-
-@lru_cache(maxsize=8)
-def _named(count: int) -> Select[Any]:
-    """The rows of so many identifiers; built once, since every message asks."""
-    c = _identity.c
-    pairs = [
-        and_(c.authority == bindparam(f"a{n}"), c.value == bindparam(f"v{n}")) for n in range(count)
-    ]
-    return select(_identity).where(or_(*pairs))
 
 
 def _read(rows: Iterable[Any]) -> _Rows:

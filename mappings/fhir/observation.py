@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from mappings import keys
+from mappings.codes import LOCAL, mapped
 from mappings.fhir.reading import Element, Reading
 from mappings.fhir.values import decimal, value
 from mappings.record import RETRACTED, Code, Coded, Entry, Status
@@ -93,7 +94,8 @@ def _uncoded(reading: Reading, concept: Coded) -> Code | None:
         reading.note("code", "nothing says what was observed", "error")
         return None
     reading.note("code", "no code, only text")
-    return Code("urn:oncord:code:text", concept.text, concept.text)
+    local = Code(f"{LOCAL}text", keys.bounded(concept.text), concept.text)
+    return mapped(local, reading.site) or local
 
 
 def _details(reading: Reading, of: Element) -> dict[str, Any]:

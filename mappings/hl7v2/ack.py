@@ -44,6 +44,7 @@ def ack(
     control_id: str,
     now: datetime,
     error: AckError | None = None,
+    accept: bytes = b"",
 ) -> bytes:
     """The answer to a message, ready for framing.
 
@@ -53,11 +54,13 @@ def ack(
         control_id: Our MSH-10.
         now: Aware time for MSH-7.
         error: What ERR shall say; without it there is no ERR.
+        accept: MSH-15 of an application acknowledgement, which is a message of its own; an answer
+            on the same connection has none.
     """
     fields = tuple(header.field(n) for n in _ECHOED)
     # A sender's messages differ in little: what all its answers share is put together once.
     put_together = _pieces if sum(map(len, fields)) < _LONG else _pieces.__wrapped__
-    before, between, after, end = put_together(header.delimiters, fields, code, error)
+    before, between, after, end = put_together(header.delimiters, fields, code, error, accept)
     stamp = _stamp(now.replace(microsecond=0))
     own_id = control_id.encode("ascii", "replace")
     return b"".join((before, stamp, between, own_id, after, _clean(header.field(10)), end))
@@ -69,7 +72,11 @@ _LONG = 1000
 
 @lru_cache(maxsize=256)
 def _pieces(
-    delimiters: bytes, fields: tuple[bytes, ...], code: AckCode, error: AckError | None
+    delimiters: bytes,
+    fields: tuple[bytes, ...],
+    code: AckCode,
+    error: AckError | None,
+    accept: bytes,
 ) -> tuple[bytes, bytes, bytes, bytes]:
     """An answer without MSH-7, MSH-10 and MSA-2, cut where they belong."""
     application, facility, receiver, at, kind, processing, version, charset = fields
@@ -78,8 +85,8 @@ def _pieces(
     before = [b"MSH" + delimiters, receiver or _APPLICATION, at, application, facility, b""]
     between = [b"", b"", component.join([b"ACK", *filter(None, trigger), b"ACK"]), b""]
     after = [b"", processing or b"P", version or b"2.5.1"]
-    if charset:
-        after += [b""] * 5 + [charset]
+    if charset or accept:
+        after += [b"", b"", accept, b"NE" if accept else b"", b"", charset]
     end = b"\r"
     if error is not None:
         said = version.split(component)[0] if component else version

@@ -8,11 +8,9 @@ from __future__ import annotations
 from mappings.errors import NoPatientIdentifier
 from mappings.hl7v2 import pid
 from mappings.hl7v2.er7 import Segment
-from mappings.hl7v2.mrg import Sayings, issued
+from mappings.hl7v2.mrg import Sayings, head, issued
 from mappings.hl7v2.reading import Reading
 from mappings.record import Entry, Identifier
-
-_SILENT = frozenset({"MSH", "EVN"})
 
 
 def entries(reading: Reading) -> list[Entry]:
@@ -41,8 +39,8 @@ def both(reading: Reading) -> tuple[tuple[Segment, list[Identifier]], ...]:
     for segment in reading.message.segments:
         if segment.name == "PID":
             found.append((segment, list(pid.identifiers(reading, segment))))
-        elif segment.name not in _SILENT:
-            reading.unmapped(segment)
+        else:
+            head(reading, segment)
     for segment, names in found:
         if not names:
             raise NoPatientIdentifier(segment.path(3))

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from mappings.errors import BadField, NoPatientIdentifier, UnmappedStructure
 from mappings.hl7v2 import encounter, pid
 from mappings.hl7v2.er7 import Segment
+from mappings.hl7v2.patients import MSH_READ
 from mappings.hl7v2.reading import Reading
 from mappings.record import Entry, Identifier, Kind, Status, When
 
@@ -35,7 +36,7 @@ _SCOPES: dict[str, Literal["visit", "account"]] = {
 }
 _NUMBER_IN_MRG = {"account": 3, "visit": 5}
 _NAMES_IN_MRG = (1, 4, 2)
-_SILENT = frozenset({"MSH", "EVN"})
+_READ = {"MSH": MSH_READ, "EVN": frozenset({1, 2, 6})}
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ def entries(reading: Reading) -> list[Entry]:
         BadField: PID names nobody besides those whom MRG names.
         UnmappedStructure: An event that says nothing of whose an entry is (A51).
     """
-    event = reading.part(reading.message.segments[0], 9, 2).upper()
+    event = reading.event
     if event not in _MERGES | _CHANGES | _SCOPES.keys() | {_MOVE}:
         raise UnmappedStructure(f"ADT^{event}" if event.isalnum() else "this event")
     when = issued(reading)
@@ -140,22 +141,35 @@ def issued(reading: Reading) -> When | None:
     return found or reading.sent
 
 
+def head(reading: Reading, segment: Segment) -> None:
+    """MSH and EVN, as far as they are not read; whatever else stands beside the patients."""
+    if segment.name in _READ:
+        reading.leftovers(segment, _READ[segment.name])
+    else:
+        reading.unmapped(segment)
+
+
 def _groups(reading: Reading) -> list[Group]:
     """Each MRG with the PID before it and the PV1 after it."""
     found: list[Group] = []
     person: Segment | None = None
+    read: set[int] = set()
     for segment in reading.message.segments:
         match segment.name:
             case "PID":
                 person = segment
             case "MRG" if person is not None:
                 found.append(Group(person, segment))
+                read.add(person.number)
             case "PV1" if found and found[-1].pv1 is None:
                 found[-1].pv1 = segment
-            case name if name not in _SILENT:
-                reading.unmapped(segment)
+            case _:
+                head(reading, segment)
     if not found:
         raise NoPatientIdentifier("MRG")
+    for pid_segment in reading.message.all("PID"):
+        if pid_segment.number not in read:
+            reading.note(f"PID[{pid_segment.number}]", "no MRG says who was before", "error")
     return found
 
 
@@ -198,12 +212,12 @@ def _said(
         becomes = _number_now(reading, group, scope)
         number = pid.visit_number(reading, group.mrg.field(at)) or becomes
         # A merge's account is renumbered within the patient: to undo the merge undoes all.
-        same = patient in prior or event in _MERGES
+        same = event in _MERGES or all(name in there for name in prior)
         if not number:
             reading.note(group.mrg.path(at), f"no number says which {scope} it is", "error")
         elif not same or becomes not in ("", number):
-            left_by = patient if same else prior[0]
-            made.append(says.moved(patient, left_by, scope, number, becomes or number))
+            whose = patient if same else next(name for name in prior if name not in there)
+            made.append(says.moved(patient, whose, scope, number, becomes or number))
     reading.leftovers(group.mrg, mapped)
     return made
 

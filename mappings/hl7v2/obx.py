@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mappings import keys
-from mappings.codes import LOCAL
+from mappings.codes import LOCAL, mapped
 from mappings.hl7v2.attachments import encapsulated, pointer
 from mappings.hl7v2.er7 import DELETE, Segment
 from mappings.hl7v2.numbers import COMPARATORS, GLYPHS, compared, decimal, limits
@@ -191,7 +191,8 @@ def _uncoded(reading: Reading, obx: Segment, text: str) -> Code | None:
         reading.unmapped(obx)
         return None
     reading.note(obx.path(3), "no code, only text")
-    return Code(f"{LOCAL}text", keys.bounded(text), text)
+    local = Code(f"{LOCAL}text", keys.bounded(text), text)
+    return mapped(local, reading.site) or local
 
 
 def _status(reading: Reading, order: Order, obx: Segment, sent: str) -> Status:

@@ -19,7 +19,7 @@ from mappings.record import Entry, Text, When
 Body = Callable[[Reading, list[Segment], When | None], list[Entry]]
 
 # What the door and the reader have used of these two before a structure is asked.
-_MSH = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 15, 16, 18})
+MSH_READ = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 15, 16, 18})
 _EVN = frozenset({1, 2})
 _NTE = frozenset({1, 3})
 # These speak of one appointment with several patients; anything else before the first of several
@@ -69,7 +69,7 @@ def _head(reading: Reading, head: list[Segment], *, alone: bool) -> list[Segment
     lead = []
     for segment in head:
         if segment.name == "MSH":
-            reading.leftovers(segment, _MSH)
+            reading.leftovers(segment, MSH_READ)
         elif segment.name == "EVN":
             reading.leftovers(segment, _EVN)
         elif alone or segment.name in _OF_ALL:

@@ -14,6 +14,7 @@ from pathlib import Path
 from peers import found
 
 SERVER, CLIENT = {0}, {1}
+_CORES = os.sched_getaffinity(0)
 
 
 def describe() -> list[tuple[str, str]]:
@@ -50,7 +51,8 @@ def _postgresql() -> str:
 def on(cores: set[int]) -> Iterator[None]:
     """Run the block, and every process started in it, on these cores."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores & before or before)
+    # Of all cores, not of those an enclosing block left: a server must not land on its client's.
+    os.sched_setaffinity(0, cores & _CORES or _CORES)
     try:
         yield
     finally:

@@ -40,7 +40,7 @@ _TESTS = (
     ("14979-9", "aPTT", "s", 20, 45, "25-37"),
     ("5902-2", "Prothrombin time", "s", 9, 18, "9.4-12.5"),
 )
-_PATIENTS = 500
+PATIENTS = 500
 END = b"\x1c\r"
 
 
@@ -62,7 +62,7 @@ class Feed:
             + self.control_id(number)
             + b"|P|2.5.1|||AL|NE||UNICODE UTF-8\r"
         )
-        return head + self.bodies[number % _PATIENTS].replace(b"@FILLER@", b"F%07d" % number)
+        return head + self.bodies[number % PATIENTS].replace(b"@FILLER@", b"F%07d" % number)
 
     def framed(self, number: int) -> bytes:
         """The message in its MLLP frame."""
@@ -76,7 +76,7 @@ def feed(series: str) -> Feed:
     """A feed whose control ids no other series shares; the same patients and values in all."""
     if not _bodies:
         rng = random.Random(20261121)  # noqa: S311  values, no secrets
-        _bodies.extend(_body(rng, number) for number in range(_PATIENTS))
+        _bodies.extend(_body(rng, number) for number in range(PATIENTS))
     return Feed(series, tuple(_bodies))
 
 

@@ -131,7 +131,7 @@ def _ours(this: _Round, server: str, drained: list[str], *, workers: bool) -> di
 def _database(server: str) -> str:
     engine = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS bench"))
+        connection.execute(text("DROP DATABASE IF EXISTS bench WITH (FORCE)"))
         connection.execute(text("CREATE DATABASE bench"))
     engine.dispose()
     return f"{server}/bench"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mappings.record import Source
+from mappings.record import Code, Source
 from mappings.site import Site
 
 MRN = "https://hospital.example/ns/mrn"
@@ -29,7 +29,7 @@ def site() -> Site:
         default_authority=MRN,
         timezone="Asia/Shanghai",
         unit_aliases={"万/ml": "10*4/mL"},
-        code_maps={"L|AFP": "LN|1834-1"},
+        code_maps={("urn:oncord:code:L", "AFP"): Code("http://loinc.org", "1834-1")},
     )
 
 

@@ -101,6 +101,18 @@ def test_whom_a_moved_identifier_was_not_with_after_all_is_not_kept_with_the_oth
     assert {frozenset({B, C}), frozenset({N, other})} == of(*words, moved(N, other, 5))
 
 
+def test_whom_the_target_was_told_apart_from_stays_alone() -> None:
+    """The list of A and N was contested because of C, to whom N goes."""
+    words = [word(C, N, at=1), word(B, N, at=2), word(A, N, at=3), word(A, C, "unlink", 4)]
+    assert {frozenset({C, N})} == of(*words, moved(N, C, 5))
+
+
+def test_a_word_that_is_said_again_is_as_old_as_it_was() -> None:
+    """The older of two merges that cannot both hold stands."""
+    words = [word(A, B, "merge", 1), word(B, C, "merge", 5), word(A, C, "unlink", 6)]
+    assert {frozenset({A, B})} == of(*words, word(A, B, "merge", 9))
+
+
 def test_a_moved_identifier_can_be_moved_back() -> None:
     """The newest move counts."""
     assert {frozenset({A, N})} == of(word(A, N, at=1), moved(N, B, 2), moved(N, A, 3))
@@ -204,6 +216,12 @@ def test_a_renumbered_visit_is_moved_by_its_new_number() -> None:
     """A50, then A45."""
     held = [lab(A, 1, "V1"), move("V1", A, A, 1, becomes="V2"), move("V2", A, B, 2)]
     assert ["F1"] == keys(own(held, B))
+
+
+def test_a_visit_of_the_same_number_of_another_patient_stays() -> None:
+    """Hospitals count visits per patient, too."""
+    held = [lab(A, 1, "V1"), lab(C, 2, "V1"), move("V1", A, B, 1)]
+    assert (["F1"], ["F2"]) == (keys(own(held, B)), keys(own(held, C)))
 
 
 def test_an_account_is_moved_with_all_its_entries() -> None:

@@ -249,3 +249,29 @@ def test_a_later_set_replaces_an_earlier_one_of_the_same_name_only() -> None:
     entries = [member("A", "V1", 1), member("B", "V1", 2), member("C", "V2", 1), member("D", "", 1)]
     found = PatientRecord.of(entries, as_of=LATER).entries
     assert {"condition/B", "condition/C", "condition/D"} == {e.key for e in found}
+
+
+def test_the_last_reading_of_a_message_counts() -> None:
+    """A message read again under another code says one thing, as if it had said it at once."""
+    first = replace(entry("1", key="observation/AFP/F1/", seq=1), path="OBX[1]-5")
+    unsaid = replace(first, reading=1, value=None, details={"unsaid": True}, seq=2)
+    mended = replace(first, key="observation/1834-1/F1/", seq=3)
+    for order in permutations((first, unsaid, mended)):
+        assert (mended,) == PatientRecord.of(order, as_of=LATER).entries
+
+
+def test_what_is_unsaid_retracts_nothing_of_other_messages() -> None:
+    """Another message that says the same under that key still says it."""
+    first = entry("1", seq=1)
+    other = entry("2", seq=2)
+    unsaid = replace(other, reading=1, value=None, details={"unsaid": True})
+    assert (first,) == PatientRecord.of([first, other, unsaid], as_of=LATER).entries
+    again = replace(other, reading=2)
+    assert (again,) == PatientRecord.of([first, other, unsaid, again], as_of=LATER).entries
+
+
+def test_a_replayed_message_overtakes_none_that_came_later() -> None:
+    """In a tie the later message wins, not the later reading."""
+    early = replace(entry("1", seq=1), reading=1, seq=9)
+    late = entry("2", seq=2)
+    assert (late,) == PatientRecord.of([early, late], as_of=LATER).entries

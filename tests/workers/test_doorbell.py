@@ -65,7 +65,7 @@ def test_a_ring_carries_the_stage_and_nothing_else(app: Celery, ledger: Engine):
     for stage in STAGES:
         bell.ring(stage)
     bell.stop()
-    assert ["deliver", "ingest"] == sorted(set(drawn(app, "ledger")))
+    assert ["answer", "deliver", "ingest"] == sorted(set(drawn(app, "ledger")))
     assert ["assess"] == drawn(app, "gpu")
 
 
@@ -125,7 +125,7 @@ def test_a_broker_that_is_down_holds_nobody_up(url: str):
 
 def test_a_queue_for_inference_apart_from_the_ledgers_work():
     """An assessment never starves an ADT."""
-    assert {"ingest": "ledger", "deliver": "ledger", "assess": "gpu"} == STAGES
+    assert {"ingest": "ledger", "deliver": "ledger", "answer": "ledger", "assess": "gpu"} == STAGES
 
 
 def test_no_result_retry_or_delay_is_left_to_celery():

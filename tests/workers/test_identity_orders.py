@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from itertools import permutations
@@ -15,9 +17,12 @@ from chart_model import Lab, Message, Model, Patient, Word
 from charts import Charts
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from site_processes import ONCORD
+from sqlalchemy import func, select, update
 
 from interop.ledger import entries, images
-from interop.ledger.engine import reading
+from interop.ledger.engine import reading, writing
+from interop.tables import IdentityRow, Job
 from mappings.record import PatientRecord
 from workers.drain import drain
 from workers.ingest import Ingest
@@ -164,13 +169,37 @@ def test_two_workers_leave_the_records_that_one_leaves(
         thread.join(120)
     made.clock.forward(minutes=10)  # what a deadlock postponed
     made.settle()
+    with reading(made.parts.engine) as connection:
+        both = connection.execute(select(func.count()).where(Job.prior.is_not(None))).scalar()  # type: ignore[union-attr]
     try:
+        assert sum(word.says != "unlink" for m in sent for word in m.words) == both
         assert ([], {("ingest", "done"): len(sent)}) == (failed, made.jobs())
         assert {frozenset(p) for p in model.people(len(sent))} == made.persons()
         for name in ("1", "2", "3", "N1"):
             assert model.record(name, len(sent)) == made.record(name), name
     finally:
         made.close()
+
+
+def test_the_projection_is_made_anew_from_the_command_line(open_: Open, parts: Parts) -> None:
+    """It tells how many identifiers named another person."""
+    made = open_()
+    for number, message in enumerate(CASE):
+        made.take(charts.er7(message, f"C{number}"))
+    with writing(made.parts.engine) as connection:
+        connection.execute(update(IdentityRow).values(person=IdentityRow.number))
+    settings = parts.settings
+    env = {
+        **os.environ, "ONCORD_DATA_DIR": str(settings.data_dir),
+        "ONCORD_SITE_FILE": str(settings.site_file),
+        "ONCORD_DATABASE_URL": made.parts.engine.url.render_as_string(hide_password=False),
+    }  # fmt: skip
+    told = [
+        subprocess.run([*ONCORD, "identity"], env=env, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert ["1", "0"] == [one.stdout.split()[0] for one in told]
+    assert {frozenset({"1", "2"})} == made.persons()
 
 
 def messages_of_a_day(chance: random.Random) -> list[Message]:

@@ -50,6 +50,7 @@ def upgrade() -> None:
     sa.Column('status', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('message', sa.BigInteger(), nullable=False),
     sa.Column('path', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+    sa.Column('reading', sa.Integer(), nullable=False),
     sa.Column('interface', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('origin', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('rank', sa.Integer(), nullable=False),
@@ -61,7 +62,7 @@ def upgrade() -> None:
         batch_op.create_index('entry_of_identity', ['authority', 'patient'], unique=False, postgresql_where=sa.text("kind IN ('alias', 'move')"), sqlite_where=sa.text("kind IN ('alias', 'move')"))
         batch_op.create_index('entry_of_key', ['authority', 'patient', 'key'], unique=False)
         batch_op.create_index('entry_of_patient', ['authority', 'patient', 'code'], unique=False)
-        batch_op.create_index('entry_once', ['message', 'path', 'key'], unique=True)
+        batch_op.create_index('entry_once', ['message', 'path', 'key', 'reading'], unique=True)
 
     op.create_table('identity',
     sa.Column('authority', sqlmodel.sql.sqltypes.AutoString(), nullable=False),

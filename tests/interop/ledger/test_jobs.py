@@ -251,14 +251,31 @@ def test_a_merge_waits_for_who_is_at_work_in_its_second_lane(ledger: Engine):
     assert [(1, "b")] == [(c.id, c.prior) for c in claim(ledger)]
 
 
-def test_two_merges_of_the_same_lanes_follow_each_other(ledger: Engine):
-    """Whichever way round they are written."""
+@pytest.mark.parametrize("priors", ["ba", "cc"])
+def test_two_merges_of_one_lane_follow_each_other(ledger: Engine, priors: str):
+    """Whichever way round they are written, and into whomever."""
     add(ledger, "a", "b")
-    for held, prior in zip(claim(ledger), ("b", "a"), strict=True):
+    for held, prior in zip(claim(ledger), priors, strict=True):
         take_both(ledger, held, prior)
     [first] = claim(ledger)
     finish(ledger, first)
     assert [1, 2] == [first.id, *(c.id for c in claim(ledger))]
+
+
+def test_what_came_after_a_merge_waits_for_it_in_both_lanes(ledger: Engine):
+    """Also another merge into a third patient."""
+    add(ledger, "a", "b", "c")
+    first, second, third = claim(ledger)
+    take_both(ledger, first, "b")
+    take_both(ledger, third, "b")
+    with writing(ledger) as connection:
+        jobs.postpone(connection, second, until=NOW, reason="busy")
+    order = []
+    while held := claim(ledger):
+        order.append([c.id for c in held])
+        for one in held:
+            finish(ledger, one)
+    assert [[1], [2], [3]] == order
 
 
 def test_no_merge_is_worked_beside_either_of_its_lanes(ledger: Engine):
@@ -272,16 +289,19 @@ def test_no_merge_is_worked_beside_either_of_its_lanes(ledger: Engine):
 
     def work() -> None:
         while len(done) < 120:
+            batch = []
             for one in claim(ledger, limit=3):
                 prior = priors.get(one.id, one.lane)
                 if prior != one.lane and one.prior is None:
                     take_both(ledger, one, prior)
                     continue
-                mine = {one.lane, prior}
+                batch.append((one, {one.lane, prior}))
                 with lock:
+                    mine = batch[-1][1]
                     clashes.extend(mine & other for other in at_work if mine & other)
                     at_work.append(mine)
-                time.sleep(0.001)
+            time.sleep(0.001)
+            for one, mine in batch:
                 with lock:
                     at_work.remove(mine)
                     done.append(one.id)

@@ -293,6 +293,15 @@ def test_two_patients_of_other_birth_date_and_sex_are_not_joined_by_a_list(ledge
     assert (one, other) == (now(ledger, MRN), now(ledger, NATIONAL))
 
 
+def test_what_was_said_under_another_identifier_of_a_person_counts(ledger: Engine):
+    """A list names two who were never described under these numbers."""
+    file(ledger, said(OTHER, **FIRST))
+    file(ledger, word(MRN, OTHER))
+    file(ledger, said(Identifier("N9", "national"), born="1988-01-02", sex="female"))
+    file(ledger, word(NATIONAL, Identifier("N9", "national")))
+    assert file(ledger, said(MRN, NATIONAL)).doubt is not None
+
+
 def test_the_projection_can_be_made_anew(ledger: Engine):
     """From the entries alone, whatever stood there."""
     joined(ledger)

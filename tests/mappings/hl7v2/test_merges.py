@@ -76,12 +76,27 @@ def test_its_time_is_when_the_sender_recorded_it(read: Any, evn: str, time: str)
     assert time == entry.source_time.earliest.isoformat()
 
 
+@pytest.mark.parametrize("event", ["A40", "A24"])
+def test_what_is_not_read_is_reported(read: Any, event: str) -> None:
+    """By field; whole segments by name."""
+    found = read(event, "EVN|A40|20261120080000+0800||01", PID, "PD1|||X", MRG, OTHER)
+    paths = {finding.path for finding in found.findings}
+    assert {"EVN-4", "PD1[1]"} <= paths
+
+
 def test_groups_repeat(read: Any) -> None:
     """Each PID with the MRG after it; entries are filed under their own survivor."""
     found = read("A40", PID, MRG, "PID|2||4^^^HOSP^MR||HAN^MEI", "MRG|3^^^HOSP^MR")
     assert [("merge", "2", "1", "final"), ("merge", "4", "3", "final")] == said(found)
     names = {e.patient.value: e for e in found.entries if e.key == "patient/name"}
     assert {"2", "4"} == set(names)
+
+
+def test_a_patient_without_mrg_is_reported(read: Any) -> None:
+    """The other groups are read."""
+    found = read("A40", PID, MRG, "PID|2||4^^^HOSP^MR")
+    assert [("merge", "2", "1", "final")] == said(found)
+    assert ["PID[2]"] == [f.path for f in found.findings if f.severity == "error"]
 
 
 def test_every_prior_identifier_is_merged(read: Any) -> None:
@@ -160,6 +175,14 @@ def test_a_moved_visit_or_account_belongs_to_the_patient_of_pid(
     )  # fmt: skip
     [entry] = [e for e in found.entries if e.kind == "move"]
     assert (SURVIVOR, PRIOR, []) == (entry.patient, entry.value, said(found))
+
+
+def test_both_names_of_the_structure_of_a44_are_known(read: Any) -> None:
+    """ADT_A43 until version 2.6, ADT_A44 since."""
+    account = (f"{PID}{'|' * 10}P1", f"{MRG}||P1")
+    for name in ("ADT_A43", "ADT_A44"):
+        found = read(f"A44^{name}", *account)
+        assert [] == [f for f in found.findings if f.path == "MSH[1]-9"]
 
 
 def test_visits_of_one_message_move_each(read: Any) -> None:
