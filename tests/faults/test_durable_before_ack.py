@@ -18,8 +18,10 @@ from workers.demo.hospital import Chart
 from workers.demo.senders import MllpSender
 
 ACKS = 150
-MLLP_IN, MLLP_ACK = r"MSH\|\^~", r"MSA\|AA"
+MLLP_IN, MLLP_ACK = r"MSH\|\^~", r"socket:.*MSA\|AA"
 JOURNAL = r"/journal/\d+\.journal"
+# Zeros are nobody's message: a file made ready ahead, or one given up.
+ZEROS = re.compile(r'\.journal>, "(?:\\0){16,}')
 # A segment whose first header is blanked will not be recovered.
 GIVEN_UP = r'\.journal>, "\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0", 16, 0'
 
@@ -50,6 +52,11 @@ def send_all(port: int, who: Chart, times: int = ACKS) -> None:
             assert b"MSA|AA" in sender.send(sent)
 
 
+def seen(out: Path) -> list[Call]:
+    """The calls of a trace, without the blanking of files that hold no message."""
+    return [call for call in read(out) if not ZEROS.search(call.text)]
+
+
 def stop(site: Site) -> None:
     """End the service as an operator would: what was acknowledged is moved first."""
     log = site.home / "serve.log"
@@ -67,11 +74,11 @@ def test_mllp_on_sqlite_acknowledges_nothing_early(tmp_path: Path, sqlite_url: s
     with standing(tmp_path, workers=False, under=traced(out), **urls) as site:
         send_all(site.mllp, who)
         stop(site)
-    found = read(out)
+    found = seen(out)
     verdict = judge(found, store=JOURNAL, message=MLLP_IN, ack=MLLP_ACK, strict=True)
     assert (ACKS, [], 0) == (verdict.acks, verdict.unsynced, verdict.without_sync)
     # And what the journal gives up is durable in the database before it does.
-    moved = judge(found, store=r"ledger\.db-wal", message=MLLP_IN, ack=GIVEN_UP, strict=True)
+    moved = judge(read(out), store=r"ledger\.db-wal", message=MLLP_IN, ack=GIVEN_UP, strict=True)
     assert (True, []) == (moved.acks > 0, moved.unsynced)
 
 
@@ -89,10 +96,10 @@ def test_mllp_on_postgresql_acknowledges_nothing_early(
     with standing(tmp_path, workers=False, under=traced(out, postgresql_pid), **urls) as site:
         send_all(site.mllp, who, 50)
         stop(site)
-    found = read(out)
+    found = seen(out)
     verdict = judge(found, store=JOURNAL, message=MLLP_IN, ack=MLLP_ACK, strict=True)
     assert (50, [], 0) == (verdict.acks, verdict.unsynced, verdict.without_sync)
-    moved = judge(found, store=r"/pg_wal/", message=MLLP_IN, ack=GIVEN_UP, strict=False)
+    moved = judge(read(out), store=r"/pg_wal/", message=MLLP_IN, ack=GIVEN_UP, strict=False)
     assert (True, 0) == (moved.acks > 0, moved.without_sync)
 
 
@@ -107,7 +114,7 @@ def test_stow_acknowledges_nothing_early(tmp_path: Path, sqlite_url: str, who: C
         for dataset in datasets:
             body = b"--cut\r\n\r\n" + ct.part10(dataset) + b"\r\n--cut--"
             assert 200 == site.post("/dicomweb/studies", content=body, headers=kind).status_code
-    found = read(out)
+    found = seen(out)
     verdict = judge(
         found, store=rf"{JOURNAL}|/blobs/incoming/", message=r"POST /dicomweb",
         ack=r"HTTP/1\.1 200", strict=True,
