@@ -73,6 +73,12 @@ def open_jobs(engine: Engine) -> int:
     return int(one(engine, "SELECT count(*) FROM job WHERE state IN ('ready', 'leased')"))
 
 
+def finished(engine: Engine) -> int:
+    """Jobs of HL7 messages that are done."""
+    query = "SELECT count(*) FROM job WHERE state = 'done' AND key LIKE 'ingest/%'"
+    return int(one(engine, query))
+
+
 def wait(
     what: str, settled: Callable[[], Any], patience_s: float = 60.0, every_s: float = 0.1
 ) -> None:
