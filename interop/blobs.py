@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
+from interop.disk import sync_folder
+
 _MODE = 0o600
 
 
@@ -66,11 +68,7 @@ class BlobStore:
                 draft.path.rename(target)
             folders.add(target.parent)
         for folder in folders:
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync_folder(folder)
 
 
 class Draft:

@@ -2,8 +2,8 @@
 
 InteropError
 ├── Transient                 try again later; the job keeps its place
-│   ├── LedgerUnavailable     the database cannot commit now
-│   │   ├── RowRefused        it will not take this row as it is
+│   ├── LedgerUnavailable     journal or database cannot take it now
+│   │   ├── RowRefused        this one message cannot be written as it is
 │   │   └── JournalHeld       another process has the journal open
 │   ├── PeerUnavailable       an EHR or PACS did not answer, or asked for patience
 │   └── OutcomeUnknown        a write was sent and no answer came: look before sending again
@@ -36,11 +36,11 @@ class Transient(InteropError):
 
 
 class LedgerUnavailable(Transient):
-    """The database cannot commit now; nothing was acknowledged."""
+    """Journal or database cannot take it now; nothing was acknowledged."""
 
 
 class RowRefused(LedgerUnavailable):
-    """The database refused a row of a batch (a data or integrity error)."""
+    """One message of a group cannot be written; its neighbours are."""
 
 
 class JournalHeld(LedgerUnavailable):

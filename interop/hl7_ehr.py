@@ -63,9 +63,9 @@ class Hl7Ehr:
     def look(
         self,
         result: Result,  # noqa: ARG002  the carrier's signature
-        subject: Subject,  # noqa: ARG002
+        subject: Subject,  # noqa: ARG002  as above
         *,
-        previous: Mapping[str, Written],  # noqa: ARG002
+        previous: Mapping[str, Written],  # noqa: ARG002  as above
     ) -> Receipt | None:
         """Nothing: what was overtaken is followed by its correction under the same OBR-3."""
         return None

@@ -284,6 +284,17 @@ def line(tmp_path: Path, sqlite_url: str) -> Iterator[Line]:
         yield made
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer("postgresql"))])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Line]:
+    """The line on each database."""
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_database")()
+    else:
+        url = request.getfixturevalue("sqlite_url")
+    with opened(tmp_path, url) as made:
+        yield made
+
+
 @pytest.fixture(scope="session")
 def synthetic() -> liver.SyntheticPatient:
     """A synthetic patient with all phases and labs, report in Chinese."""

@@ -173,7 +173,9 @@ class Deliver:
         return record_rows.of_identifier(connection, who, as_of=when, codes=())
 
     def _pid(self, connection: Connection, entries: Sequence[Entry]) -> str | None:
-        """PID of the newest HL7 message that told the patient, or None."""
+        """PID of the newest HL7 message that told the patient; None where nobody asks."""
+        if self._parts.site.oru is None:
+            return None
         told = [e for e in entries if e.kind == "patient" and e.path.startswith("PID")]
         if not told:
             return None

@@ -64,7 +64,7 @@ class Intake:
             earlier = seen.get(item.control_key, {}) if item.control_key else {}
             again = earlier.get(item.dedup) if item.dedup else None
             if earlier and not again and item.reply_if_reused is not None:
-                item = replace(item, reply=item.reply_if_reused, code="AE")  # noqa: PLW2901
+                item = replace(item, reply=item.reply_if_reused, code="AE")  # noqa: PLW2901  what is written
             row_id = again[0] if again else self._ids.next(int(item.received_at.timestamp() * 1000))
             try:
                 records.append(packed(row_id, None if again else item))
@@ -126,6 +126,7 @@ class Intake:
     def _open(self) -> PoolProxiedConnection:
         connection = self._engine.raw_connection()
         if self._dialect == "postgresql":
+            # psycopg's own; it only reads, and an open transaction would hold its snapshot.
             connection.driver_connection.autocommit = True  # type: ignore[union-attr]
         return connection
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import structlog
 
+from interop.disk import sync_folder
 from interop.errors import JournalHeld, LedgerUnavailable
 
 log = structlog.get_logger()
@@ -170,7 +171,7 @@ class Journal:
             name = next(str(n) for n in range(len(names) + 1) if str(n) not in names)
             path = self._folder / f"{name}{_SUFFIX}"
             made = _Segment(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
             return made
 
     def _release(self, segment: _Segment) -> None:
@@ -280,11 +281,3 @@ class _Segment:
 
 def _checksum(number: int, head: bytes, body: bytes) -> int:
     return zlib.crc32(body, zlib.crc32(head, number & 0xFFFFFFFF))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -36,11 +36,11 @@ def _ranges(dialect: str, count: int) -> str:
     if dialect == "sqlite":
         pairs = ",".join(["(?,?)"] * count)
         return (
-            f"WITH range(low, high) AS (VALUES {pairs}) SELECT dedup, id, reply "  # noqa: S608
+            f"WITH range(low, high) AS (VALUES {pairs}) SELECT dedup, id, reply "  # noqa: S608  marks only
             "FROM range CROSS JOIN inbound ON dedup >= low AND dedup < high"
         )
     pairs = ",".join(["(%s,%s)"] * count)
     return (
-        f"WITH range(low, high) AS (VALUES {pairs}) SELECT dedup, id, reply "  # noqa: S608
+        f"WITH range(low, high) AS (VALUES {pairs}) SELECT dedup, id, reply "  # noqa: S608  marks only
         "FROM range JOIN inbound ON dedup >= low AND dedup < high"
     )

@@ -163,7 +163,7 @@ def _there(cursor: DBAPICursor, dialect: str, ids: Sequence[int]) -> set[int]:
     """Which of these messages the tables have already."""
     mark = "?" if dialect == "sqlite" else "%s"
     marks = ",".join([mark] * len(ids))
-    cursor.execute(f"SELECT id FROM inbound WHERE id IN ({marks})", tuple(ids))  # noqa: S608
+    cursor.execute(f"SELECT id FROM inbound WHERE id IN ({marks})", tuple(ids))  # noqa: S608  marks only
     return {row[0] for row in cursor.fetchall()}
 
 
@@ -346,6 +346,7 @@ class Mover:
     def _run(self) -> None:
         while not self._stopping:
             self._wake.wait()
+            # One transaction for what comes together: each costs a sync of its own.
             time.sleep(_GATHER_S)
             self._wake.clear()
             try:

@@ -1,25 +1,10 @@
-"""OUL^R23: results by specimen container, which is reported as unmapped.
+"""OUL^R23: results by specimen container. Read as OUL^R22; the container is reported as unmapped.
 
 Source: HL7 v2.5.1 chapter 7.3.5.
 """
 
 from __future__ import annotations
 
-from mappings.hl7v2 import oru_r01, patients
-from mappings.hl7v2.er7 import Segment
-from mappings.hl7v2.groups import Grouping
-from mappings.hl7v2.reading import Reading
-from mappings.record import Entry, When
+from mappings.hl7v2.oul_r22 import entries
 
-
-def entries(reading: Reading) -> list[Entry]:
-    """The entries of one OUL^R23, patient fields first.
-
-    Raises:
-        NoPatientIdentifier: No PID with an identifier of a known authority.
-    """
-    return patients.read(reading, _body)
-
-
-def _body(reading: Reading, segments: list[Segment], _issued: When | None) -> list[Entry]:
-    return oru_r01.read(reading, segments, Grouping(specimen_first=True, orc_behind=True))
+__all__ = ["entries"]

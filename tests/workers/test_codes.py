@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
-from whole_line import Line, opened
+from whole_line import Line
 
 from interop.ledger import entries as record_rows
 from interop.ledger import messages, results
@@ -137,17 +136,6 @@ def test_a_map_of_no_interface_is_refused(tmp_path: Path):
     written(tmp_path, "hiss.csv", AFP_ROW)
     with pytest.raises(BadCodeMap, match="no interface has this name"):
         Senders({"his": Site()}, tmp_path / "codes")
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer("postgresql"))])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Line]:
-    """The line on each database."""
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_database")()
-    else:
-        url = request.getfixturevalue("sqlite_url")
-    with opened(tmp_path, url) as made:
-        yield made
 
 
 def local_afp(line: Line, who: Chart, *, unit: str = "ng/mL", filler: str = "L7") -> bytes:

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from pydicom.dataset import Dataset
-from whole_line import Line, opened
+from whole_line import Line
 
 from interop.ledger import images, messages
 from interop.ledger.engine import reading
 from mappings.record import Quantity
 from workers.demo import ct, hospital
 from workers.demo.hospital import Chart
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer("postgresql"))])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Line]:
-    """The line on each database."""
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_database")()
-    else:
-        url = request.getfixturevalue("sqlite_url")
-    with opened(tmp_path, url) as made:
-        yield made
 
 
 def oru(value: str = "412", unit: str = "ng/mL", *, pid: str = "7^^^DEMOHOSP^MR",
