@@ -43,6 +43,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A soak of many cycles may take as long as its cycles need."""
+    allowed_s = 120 + 10 * int(config.getoption("--kill-cycles"))
+    for item in items:
+        if "kill_cycles" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(allowed_s))
+
+
 @pytest.fixture
 def kill_cycles(request: pytest.FixtureRequest) -> int:
     """How often the service is killed under load."""
