@@ -16,6 +16,7 @@ import orjson
 from inference import features
 from inference.manifest import Input, Manifest, Rule, Scope, Trigger
 from mappings.record import Entry, Origin, PatientRecord, When
+from mappings.wanted import Wanted
 
 Verdict = Literal["met", "not_met", "unknown"]
 State = Literal["not_eligible", "waiting", "ready"]
@@ -168,6 +169,14 @@ def readiness(
         inputs=inputs,
         waiting_for=waiting,
         triggers=tuple(t.text for t in manifest.triggers),
+    )
+
+
+def asked(manifest: Manifest, studies: Sequence[StudySummary], as_of: datetime) -> Wanted:
+    """What of a record `readiness` has to read."""
+    study = index_study(manifest, studies, as_of)
+    return features.asked(
+        manifest, study.started.earliest if study and study.started else None, as_of
     )
 
 

@@ -9,20 +9,32 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from inference.manifest import Cues, Input, Lexicon, Manifest
 from mappings.errors import UnknownUnit
-from mappings.record import Coded, Entry, PatientRecord, Quantity, Text, When, value_to_json
+from mappings.record import (
+    Coded,
+    Entry,
+    Kind,
+    PatientRecord,
+    Quantity,
+    Text,
+    When,
+    value_to_json,
+)
 from mappings.units import convert
+from mappings.wanted import Span, Wanted
 
 # A result that may still change on its own is not a feature; its final version is.
 USABLE = frozenset({"final", "corrected", "amended", "appended"})
 _DAYS_A_YEAR = 365.2425
 # A clock of unknown zone may show up to 14 hours more than UTC: most DICOM and many HL7 times.
 _FASTEST_ZONE = timedelta(hours=14)
+_OUTSIDE = "received, but none inside the window"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +103,35 @@ def value_digest(entry: Entry) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def asked(manifest: Manifest, t0: datetime | None, as_of: datetime) -> Wanted:
+    """What of a record decides whether a pack can run and what it reads.
+
+    Args:
+        manifest: The pack's.
+        t0: Index time, or None while there is none: then nothing measured is read.
+        as_of: Aware UTC.
+    """
+    spans: dict[tuple[datetime, datetime], set[str]] = defaultdict(set)
+    kinds: set[Kind] = set()
+    demographics = {"birth_date"}  # rules of age read it, whatever the inputs are
+    for wanted in manifest.inputs:
+        if wanted.kind == "report":
+            kinds.add("report")
+        elif wanted.kind == "quantity" and t0 is not None:
+            low, high = window(wanted, t0, as_of)
+            spans[low, high + _FASTEST_ZONE].update(wanted.codes)
+        elif wanted.kind == "sex":
+            demographics.add("sex")
+    if any(rule.test == "report_exists" for rule in manifest.rules):
+        kinds.add("report")
+    return Wanted(
+        as_of=as_of,
+        spans=tuple(Span(frozenset(codes), *span) for span, codes in spans.items()),
+        kinds=frozenset(kinds),
+        demographics=frozenset(demographics),
+    )
+
+
 def window(wanted: Input, t0: datetime, as_of: datetime) -> tuple[datetime, datetime]:
     """First and last moment an input may be from; never after `as_of`."""
     first, last = wanted.window_days or (0, 0)
@@ -113,13 +154,13 @@ def choose(
 ) -> tuple[Entry | None, str]:
     """The newest usable entry for a quantity or report, or None and why there is none."""
     low, high = window(wanted, t0, as_of)
-    reason = "nothing received"
+    reason = "nothing received" if record.elsewhere.isdisjoint(wanted.codes) else _OUTSIDE
     for entry in reversed(record.entries):
         if not _serves(wanted, entry):
             continue
         when = entry.effective
         if when is None or when.earliest < low or not not_after(when, high):
-            reason = "received, but none inside the window"
+            reason = _OUTSIDE
             continue
         why_not = _unusable(wanted, entry)
         if why_not is None:

@@ -111,16 +111,17 @@ class EntryRow(SQLModel, table=True):
 
     __tablename__ = "entry"
     __table_args__ = (
-        Index("entry_of_patient", "authority", "patient", "code"),
-        Index("entry_of_key", "authority", "patient", "key"),
+        Index("entry_of_patient", "authority", "patient", "code", "effective_ms"),
+        Index("entry_of_key", "authority", "patient", "key", "moment_ms"),
         Index("entry_once", "message", "path", "key", "reading", unique=True),
-        # What is said of an identifier, found without reading all that is filed under it.
+        # What there is little of, found without reading all that is filed under an identifier.
         Index(
-            "entry_of_identity",
+            "entry_of_kind",
             "authority",
             "patient",
-            postgresql_where=text("kind IN ('alias', 'move')"),
-            sqlite_where=text("kind IN ('alias', 'move')"),
+            "kind",
+            postgresql_where=text("kind NOT IN ('observation', 'patient')"),
+            sqlite_where=text("kind NOT IN ('observation', 'patient')"),
         ),
     )
 
@@ -140,6 +141,9 @@ class EntryRow(SQLModel, table=True):
     origin: str
     rank: int = 0
     received_at: datetime
+    # Milliseconds since 1970: the first instant of the clinical time, and `Entry.precedence[0]`.
+    effective_ms: int | None = Field(default=None, sa_type=BigInteger)
+    moment_ms: int = Field(sa_type=BigInteger)
     body: bytes
 
 

@@ -324,10 +324,13 @@ class PatientRecord:
     Attributes:
         entries: The winning version of each fact, oldest clinical time first.
         as_of: The moment.
+        elsewhere: Of a part of a record (`wanted`), codes of which there is something at a time
+            that was not asked for.
     """
 
     entries: tuple[Entry, ...]
     as_of: datetime
+    elsewhere: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -336,7 +339,7 @@ class PatientRecord:
         *,
         as_of: datetime,
         knowledge: Knowledge = "received",
-        codes: frozenset[str] | None = None,
+        elsewhere: frozenset[str] = frozenset(),
     ) -> PatientRecord:
         """Fold entries into the record as of a moment.
 
@@ -345,19 +348,13 @@ class PatientRecord:
             as_of: Aware UTC; nothing known later is read.
             knowledge: `received` (live, prediction locks) reads what had reached us; `source`
                 (retrospective, backfill) what its source had issued.
-            codes: Keep coded entries of these bare codes only (uncoded ones stay).
+            elsewhere: As in the record.
         """
         known = [e for e in entries if known_at(e, knowledge) <= as_of]
         winners = (_winner(group) for group in _facts(_standing(_last_read(known))))
-        kept = [
-            e
-            for e in winners
-            if e.status not in RETRACTED
-            and not _awaited(e)
-            and (codes is None or _any_of(e, codes))
-        ]
+        kept = [e for e in winners if e.status not in RETRACTED and not _awaited(e)]
         kept.sort(key=lambda e: (_clinical(e), e.seq, e.key))
-        return cls(entries=tuple(kept), as_of=as_of)
+        return cls(entries=tuple(kept), as_of=as_of, elsewhere=elsewhere)
 
     def of_kind(self, kind: Kind) -> tuple[Entry, ...]:
         """Winning entries of a kind, oldest first."""
@@ -463,12 +460,6 @@ def _clinical(entry: Entry) -> datetime:
 def _within(entry: Entry, since: datetime | None, until: datetime | None) -> bool:
     moment = _clinical(entry)
     return (since is None or moment >= since) and (until is None or moment <= until)
-
-
-def _any_of(entry: Entry, codes: frozenset[str]) -> bool:
-    if entry.code is None:
-        return True
-    return entry.code.code in codes or any(c.code in codes for c in entry.alternates)
 
 
 def _facts(entries: Sequence[Entry]) -> Iterable[list[Entry]]:

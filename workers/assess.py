@@ -33,7 +33,7 @@ from mappings.dicom.ct import ct_study
 from mappings.errors import ImageError
 from mappings.images import CtStudy
 from mappings.record import Coded, Entry, PatientRecord, Quantity, Text, When, when_to_json
-from workers.evidence import study_summary
+from workers.evidence import known_of, study_summary
 from workers.parts import Parts
 
 log = structlog.get_logger()
@@ -101,13 +101,12 @@ class Assess:
         with reading(self._parts.engine) as connection:
             epoch = record_rows.epoch_of(connection, person)
             now = self._parts.now()
-            entries = record_rows.of_person(connection, person, codes=pack.codes)
-            record = PatientRecord.of(entries, as_of=now)
             studies = [
                 study_summary(row)
                 for row in images.studies_of(connection, person)
                 if row.study_instance_uid == claim.refs["study"]
             ]
+            record = known_of(connection, person, pack, studies, now)
             answer = eligibility.readiness(pack.manifest, record, studies, now)
             uid = answer.study_instance_uid
             rows = images.of_study(connection, uid) if uid else []

@@ -18,13 +18,14 @@ from inference.prediction import Prediction
 from interop import metrics
 from interop.ehr import Receipt, Subject, Written
 from interop.errors import PeerUnavailable, Permanent, ReadBackDiffers
+from interop.ledger import decisive, following, jobs, messages, results
 from interop.ledger import entries as record_rows
-from interop.ledger import following, jobs, messages, results
 from interop.ledger.engine import writing
 from interop.ledger.jobs import Claim
 from mappings.outbound.er7 import pid_of
 from mappings.outbound.result import Correction, Input, Outcome, Result, ResultStatus
 from mappings.record import Code, Entry, Identifier, PatientRecord, When, when_from_json
+from mappings.wanted import Wanted
 from workers.parts import Parts
 
 log = structlog.get_logger()
@@ -165,12 +166,15 @@ class Deliver:
     def _told(self, connection: Connection, row: Any) -> list[Entry]:
         """What tells whom a result is about; to take it back, whom it was said to be about."""
         stored = results.prediction(connection, row.prediction)
-        if stored.state != "misfiled":
-            return record_rows.of_person(connection, row.person, codes=())
+        if stored.state != "misfiled" and self._parts.site.oru is None:
+            wanted = Wanted(as_of=self._parts.now(), demographics=frozenset({"birth_date"}))
+            return decisive.of_person(connection, row.person, wanted).entries
+        if stored.state != "misfiled":  # an ORU repeats the PID that was told last, of all
+            return record_rows.of_person(connection, row.person)
         said = results.deliveries_of_lineage(connection, row.lineage, row.carrier)
         when = max((d.updated_at for d in said if d.state == "CONFIRMED"), default=stored.as_of)
         who = following.about(connection, stored.id, stored.body)
-        return record_rows.of_identifier(connection, who, as_of=when, codes=())
+        return record_rows.of_identifier(connection, who, as_of=when)
 
     def _pid(self, connection: Connection, entries: Sequence[Entry]) -> str | None:
         """PID of the newest HL7 message that told the patient; None where nobody asks."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -18,8 +18,8 @@ from inference import eligibility
 from inference.eligibility import Readiness, StudySummary
 from inference.features import value_digest
 from inference.packs import Pack
+from interop.ledger import decisive, following, images, jobs, results
 from interop.ledger import entries as record_rows
-from interop.ledger import following, images, jobs, results
 from interop.ledger.jobs import NewJob
 from mappings.conversion import Conversion
 from mappings.record import Entry, PatientRecord, when_from_json
@@ -174,19 +174,9 @@ class Evidence:
     ) -> Readiness:
         """What the pack says of the person now, with entries that are about to be stored."""
         now = self._parts.now()
-        entries = (
-            record_rows.of_person(connection, person, codes=pack.codes)
-            if person is not None
-            else []
-        )
-        entries += [
-            replace(entry, seq=_AFTER_ALL_STORED + number)
-            for number, entry in enumerate(fresh)
-            if entry.kind != "observation" or not entry.code or entry.code.code in pack.codes
-        ]
-        record = PatientRecord.of(entries, as_of=now)
         rows = images.studies_of(connection, person) if person is not None else []
         studies = [study_summary(row) for row in rows]
+        record = known_of(connection, person, pack, studies, now, fresh)
         return eligibility.readiness(pack.manifest, record, studies, now)
 
     def _overtaken(
@@ -195,8 +185,7 @@ class Evidence:
         """Re-run every result that used a fact of which another value now holds."""
         if not results.stands(connection, person):
             return set()
-        keys = {e.key for e in fresh} | {e.twin for e in fresh if e.twin}
-        versions = record_rows.versions(connection, person, keys)
+        versions = decisive.facts(connection, person, fresh)
         used = results.using(connection, person, {e.key for e in versions})
         overtaken = {row.id: row for row in used if self._differs(row, versions)}
         for row in overtaken.values():
@@ -282,6 +271,26 @@ def _concerns(pack: Pack, fresh: Sequence[Entry]) -> bool:
 def _value(entry: Entry) -> str:
     """Digest of what an entry says, whatever its status."""
     return value_digest(replace(entry, status="final"))
+
+
+def known_of(
+    connection: Connection,
+    person: str | None,
+    pack: Pack,
+    studies: Sequence[StudySummary],
+    now: datetime,
+    fresh: Sequence[Entry] = (),
+) -> PatientRecord:
+    """What of a person's record a pack reads, as of now; with entries about to be stored."""
+    wanted = eligibility.asked(pack.manifest, studies, now)
+    found = decisive.Found([])
+    if person is not None:
+        found = decisive.of_person(connection, person, wanted, fresh)
+    told = [
+        replace(entry, seq=_AFTER_ALL_STORED + number)
+        for number, entry in enumerate(wanted.concerns(fresh))
+    ]
+    return PatientRecord.of([*found.entries, *told], as_of=now, elsewhere=found.elsewhere)
 
 
 def study_summary(row: Any) -> StudySummary:

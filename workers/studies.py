@@ -15,8 +15,8 @@ import structlog
 from sqlalchemy import Connection
 
 from interop import metrics
+from interop.ledger import decisive, images, jobs, messages, persons
 from interop.ledger import entries as record_rows
-from interop.ledger import images, jobs, messages, persons
 from interop.ledger.engine import reading, writing
 from interop.ledger.jobs import Claim, NewJob
 from mappings.conversion import Conversion
@@ -217,7 +217,7 @@ class Studies:
     def _expected(self, connection: Connection, person: str, uid: str) -> dict[str, int]:
         """Instances per series as an EHR or RIS announced them; our own counts are no evidence."""
         now = self._parts.now()
-        versions = record_rows.versions(connection, person, {f"imaging_study/{uid}"})
+        versions = decisive.named(connection, person, f"imaging_study/{uid}")
         announced = [e for e in versions if e.path.startswith("ImagingStudy")]
         for entry in PatientRecord.of(announced, as_of=now).of_kind("imaging_study"):
             series = entry.details.get("series") or ()

@@ -6,7 +6,7 @@ Which identifiers name a person is kept in `persons`. Source: site rules 6, 9 to
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -32,9 +32,10 @@ _identity = IdentityRow.__table__  # type: ignore[attr-defined]
 _person = Person.__table__  # type: ignore[attr-defined]
 _SAID = frozenset({"alias", "move"})
 # Written into the statement, not bound: a partial index is used only for words it can read.
+_IS_RARE = text("entry.kind NOT IN ('observation', 'patient')")
 _IS_SAID = text("entry.kind IN ('alias', 'move')")
-_IS_MOVE = text("entry.kind = 'move'")
 _MOST_NAMES = 100
+_SINCE, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
 
 def append(connection: Connection, entries: Sequence[Entry], ids: Ids, now_ms: int) -> None:
@@ -78,6 +79,8 @@ _COLUMNS = (
     "origin",
     "rank",
     "received_at",
+    "effective_ms",
+    "moment_ms",
     "body",
 )
 
@@ -102,8 +105,15 @@ def _row(entry: Entry, row_id: int) -> tuple[Any, ...]:
         source.origin,
         source.rank,
         source.received_at,
+        None if entry.effective is None else ms(entry.effective.earliest),
+        ms(entry.precedence[0]),
         orjson.dumps(to_json(entry)),
     )
+
+
+def ms(moment: datetime) -> int:
+    """Milliseconds since 1970, downwards."""
+    return (moment - _SINCE) // _MILLISECOND
 
 
 def from_row(row: Any) -> Entry:
@@ -137,22 +147,16 @@ def from_row(row: Any) -> Entry:
     )
 
 
-def of_person(
-    connection: Connection, person: str, *, codes: Collection[str] | None = None
-) -> list[Entry]:
+def of_person(connection: Connection, person: str) -> list[Entry]:
     """Every entry of a person: filed under their identifiers, and of visits moved to them.
 
-    Args:
-        connection: A transaction.
-        person: Ledger number of the person.
-        codes: Only observations of these bare codes; entries without a code, and everything that
-            is no observation, always come along.
+    What a pack reads comes from `decisive`, which reads no more than may decide it.
     """
     names = identifiers(connection, person)
-    found = _filed(connection, names, codes)
+    found = _filed(connection, names)
     if all(entry.kind != "move" for entry in found):
         return found
-    return own(_connected(connection, names[0], codes), names[0])
+    return own(_connected(connection, names[0]), names[0])
 
 
 def of_identifier(
@@ -161,7 +165,6 @@ def of_identifier(
     *,
     as_of: datetime | None = None,
     knowledge: Knowledge = "received",
-    codes: Collection[str] | None = None,
 ) -> list[Entry]:
     """Every entry of the person whom an identifier named at a moment, without the projection.
 
@@ -171,44 +174,37 @@ def of_identifier(
         as_of: Aware UTC; entries and words on identifiers that were known later are left out.
             None reads all that is known.
         knowledge: As for `PatientRecord.of`.
-        codes: As for `of_person`.
     """
-    connected = _connected(connection, who, codes)
+    connected = _connected(connection, who)
     return own(connected, who, as_of=as_of, knowledge=knowledge)
 
 
-def _connected(
-    connection: Connection, who: Identifier, codes: Collection[str] | None
-) -> list[Entry]:
+def _connected(connection: Connection, who: Identifier) -> list[Entry]:
     """Entries under every identifier that any word ever connected with one."""
     said = statements(connection, [who])
-    return _filed(connection, {who, *(entry.patient for entry in said)}, codes)
+    return _filed(connection, {who, *(entry.patient for entry in said)})
 
 
-def _filed(
-    connection: Connection, names: Collection[Identifier], codes: Collection[str] | None
-) -> list[Entry]:
+def _filed(connection: Connection, names: Collection[Identifier]) -> list[Entry]:
     """Entries filed under identifiers, in ledger order."""
     found: list[Entry] = []
     for some in batches(names):
-        asked: dict[str, Any] = {f"a{n}": name.authority for n, name in enumerate(some)}
-        asked |= {f"v{n}": name.value for n, name in enumerate(some)}
-        if codes is not None:
-            asked["codes"] = tuple(codes)
-        rows = connection.execute(_filed_under(len(some), codes is not None), asked)
+        rows = connection.execute(_filed_under(len(some)), pairs(some))
         found += [from_row(row) for row in rows]
     return found
 
 
-@lru_cache(maxsize=2 * _MOST_NAMES)
-def _filed_under(count: int, coded: bool) -> Select[Any]:
-    """Entries under so many identifiers; `coded` keeps of observations those of some codes."""
+@lru_cache(maxsize=_MOST_NAMES)
+def _filed_under(count: int) -> Select[Any]:
+    """Entries under so many identifiers."""
     c = _entry.c
-    query = select(_entry).where(_pairs(c.authority, c.patient, count)).order_by(c.id)
-    if not coded:
-        return query
-    codes = c.code.in_(bindparam("codes", expanding=True))
-    return query.where(or_(c.kind != "observation", codes, c.code == ""))
+    return select(_entry).where(_pairs(c.authority, c.patient, count)).order_by(c.id)
+
+
+def pairs(some: Sequence[Identifier]) -> dict[str, Any]:
+    """Identifiers as parameters a0, v0, a1 ..."""
+    asked = {f"a{n}": name.authority for n, name in enumerate(some)}
+    return asked | {f"v{n}": name.value for n, name in enumerate(some)}
 
 
 def any_filed(connection: Connection, names: Iterable[Identifier]) -> bool:
@@ -234,7 +230,7 @@ def said_of(connection: Connection, names: Iterable[Identifier]) -> list[Entry]:
     """All that was said of identifiers (`alias`, `move`)."""
     found: list[Entry] = []
     for some in batches(names):
-        rows = connection.execute(select(_entry).where(_IS_SAID, _under(some)))
+        rows = connection.execute(select(_entry).where(_IS_RARE, _IS_SAID, _under(some)))
         found += [from_row(row) for row in rows]
     return found
 
@@ -250,20 +246,6 @@ def batches(names: Iterable[Identifier]) -> Iterator[list[Identifier]]:
     listed = list(names)
     for start in range(0, len(listed), _MOST_NAMES):
         yield listed[start : start + _MOST_NAMES]
-
-
-def versions(connection: Connection, person: str, keys: Collection[str]) -> list[Entry]:
-    """Every stored version of the facts with these keys or twins."""
-    names = identifiers(connection, person)
-    if not names or not keys:
-        return []
-    moved = select(_entry.c.id).where(_IS_SAID, _IS_MOVE, _under(names)).limit(1)
-    if connection.execute(moved).first() is not None:
-        every = of_person(connection, person)
-        return [e for e in every if e.key in keys or e.twin in keys]
-    c = _entry.c
-    query = select(_entry).where(_under(names), or_(c.key.in_(keys), c.twin.in_(keys)))
-    return [from_row(row) for row in connection.execute(query)]
 
 
 def _under(names: Iterable[Identifier]) -> Any:
@@ -284,9 +266,7 @@ def person_of(connection: Connection, names: Iterable[Identifier]) -> str | None
 
 def named(connection: Connection, some: Sequence[Identifier]) -> list[Any]:
     """The identity rows of a batch of identifiers, of those that are known."""
-    asked = {f"a{n}": name.authority for n, name in enumerate(some)}
-    asked |= {f"v{n}": name.value for n, name in enumerate(some)}
-    return list(connection.execute(_named(len(some)), asked))
+    return list(connection.execute(_named(len(some)), pairs(some)))
 
 
 @lru_cache(maxsize=_MOST_NAMES)
@@ -296,9 +276,9 @@ def _named(count: int) -> Select[Any]:
 
 
 def _pairs(authority: Any, value: Any, count: int) -> Any:
-    """The condition that a row's (authority, value) is one of so many, given as a0, v0, a1 ..."""
-    pairs: Iterator[Any] = ((bindparam(f"a{n}"), bindparam(f"v{n}")) for n in range(count))
-    return or_(*(and_(authority == a, value == v) for a, v in pairs))
+    """The condition that a row's (authority, value) is one of so many, given as by `pairs`."""
+    asked: Iterator[Any] = ((bindparam(f"a{n}"), bindparam(f"v{n}")) for n in range(count))
+    return or_(*(and_(authority == a, value == v) for a, v in asked))
 
 
 def persons_of(connection: Connection, names: Iterable[Identifier]) -> list[str]:

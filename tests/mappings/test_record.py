@@ -174,13 +174,6 @@ def test_the_latest_is_the_newest_by_clinical_time() -> None:
     assert "2" == getattr(found.value, "text", None)
 
 
-def test_a_code_filter_keeps_uncoded_entries() -> None:
-    """Readiness asks for a pack's codes; demographics stay."""
-    sex = Entry("patient", "patient/sex", WHO, entry().source, "PID[1]-8", value=Text("male"))
-    kept = PatientRecord.of([entry(), sex], as_of=LATER, codes=frozenset({"2345-7"}))
-    assert ("patient/sex",) == tuple(e.key for e in kept.entries)
-
-
 VALUES: tuple[Value, ...] = (
     Quantity(Decimal("1.00"), "ng/mL", "1.00", "ng/ml", "<"),
     Quantity(Decimal("1E+3"), None, "1E3"),

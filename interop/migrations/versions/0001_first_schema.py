@@ -55,13 +55,15 @@ def upgrade() -> None:
     sa.Column('origin', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('rank', sa.Integer(), nullable=False),
     sa.Column('received_at', sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+    sa.Column('effective_ms', sa.BigInteger(), nullable=True),
+    sa.Column('moment_ms', sa.BigInteger(), nullable=False),
     sa.Column('body', sa.LargeBinary(), nullable=False),
     sa.PrimaryKeyConstraint('id')
     )
     with op.batch_alter_table('entry', schema=None) as batch_op:
-        batch_op.create_index('entry_of_identity', ['authority', 'patient'], unique=False, postgresql_where=sa.text("kind IN ('alias', 'move')"), sqlite_where=sa.text("kind IN ('alias', 'move')"))
-        batch_op.create_index('entry_of_key', ['authority', 'patient', 'key'], unique=False)
-        batch_op.create_index('entry_of_patient', ['authority', 'patient', 'code'], unique=False)
+        batch_op.create_index('entry_of_kind', ['authority', 'patient', 'kind'], unique=False, postgresql_where=sa.text("kind NOT IN ('observation', 'patient')"), sqlite_where=sa.text("kind NOT IN ('observation', 'patient')"))
+        batch_op.create_index('entry_of_key', ['authority', 'patient', 'key', 'moment_ms'], unique=False)
+        batch_op.create_index('entry_of_patient', ['authority', 'patient', 'code', 'effective_ms'], unique=False)
         batch_op.create_index('entry_once', ['message', 'path', 'key', 'reading'], unique=True)
 
     op.create_table('identity',
@@ -270,7 +272,7 @@ def downgrade() -> None:
         batch_op.drop_index('entry_once')
         batch_op.drop_index('entry_of_patient')
         batch_op.drop_index('entry_of_key')
-        batch_op.drop_index('entry_of_identity', postgresql_where=sa.text("kind IN ('alias', 'move')"), sqlite_where=sa.text("kind IN ('alias', 'move')"))
+        batch_op.drop_index('entry_of_kind', postgresql_where=sa.text("kind NOT IN ('observation', 'patient')"), sqlite_where=sa.text("kind NOT IN ('observation', 'patient')"))
 
     op.drop_table('entry')
     with op.batch_alter_table('delivery', schema=None) as batch_op:

@@ -71,20 +71,6 @@ def test_two_facts_of_one_message_are_both_kept(ledger: Engine):
         assert 3 == len(entries.of_person(connection, who))
 
 
-def test_a_code_filter_keeps_what_is_no_observation(ledger: Engine):
-    """Demographics and studies always come along."""
-    who = person(ledger, MRN)
-    append(
-        ledger,
-        entry(),
-        entry("other", path="OBX[9]-5", code=Code("http://loinc.org", "1-8")),
-        entry("patient/sex", path="PID-8", kind="patient", code=None, value=None),
-    )
-    with reading(ledger) as connection:
-        found = entries.of_person(connection, who, codes={"1834-1"})
-    assert {"observation/1834-1/L1", "patient/sex"} == {e.key for e in found}
-
-
 def test_the_epoch_grows_with_the_record(ledger: Engine):
     """What assess compares before it finishes."""
     who = person(ledger, MRN)
