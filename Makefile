@@ -9,12 +9,15 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 ARGS ?=
 REQUIRE_PEERS ?=
 CYCLES ?= 1000
+# Two processes of tests, each with private peers of its own.
+WORKERS ?= 2
 
-.PHONY: help demo test soak lint format bench train doctor clean check-machine
+.PHONY: help demo test soak coverage lint format bench train doctor clean check-machine
 
 help:
 	@echo "make demo  [ARGS='--once --report FILE']   one synthetic patient, every door"
 	@echo "make test  [REQUIRE_PEERS=1] [ARGS=...]    every test; peers that are missing are named"
+	@echo "make coverage                              the tests, and which lines and branches none reached"
 	@echo "make soak  [CYCLES=1000]                   the service killed under load, so many times"
 	@echo "make lint                                  ruff, mypy --strict, import-linter, compose"
 	@echo "make bench [ARGS=NAME]                     us and the peers side by side"
@@ -51,7 +54,10 @@ doctor: $(VENV)/.cpu
 	@$(BIN)/oncord doctor
 
 test: $(VENV)/.test
-	@REQUIRE_PEERS=$(REQUIRE_PEERS) $(BIN)/python -m pytest $(ARGS)
+	@REQUIRE_PEERS=$(REQUIRE_PEERS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+coverage: $(VENV)/.test
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
 
 soak: $(VENV)/.test
 	@$(BIN)/python -m pytest tests/faults/test_kill_loop.py --kill-cycles=$(CYCLES)

@@ -26,6 +26,9 @@ from peers import found  # noqa: E402  needs the path above
 
 pytest_plugins = ["peers.fixtures", "whole_line"]
 _skipped: Counter[str] = Counter()
+# A deadline would measure the machine, not the code.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 # `pytest --hypothesis-profile soak`: property tests for hours instead of seconds.
 settings.register_profile(
     "soak",
