@@ -6,7 +6,8 @@ event starts an assessment is decided by `fired`; when it then runs is the worke
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -14,33 +15,31 @@ from typing import Any, Literal
 import orjson
 
 from inference import features
-from inference.manifest import Input, Manifest, Rule, Scope, Trigger
-from mappings.record import Entry, Origin, PatientRecord, When
-from mappings.wanted import Wanted
+from inference.protocol import (
+    Contrast,
+    FollowUp,
+    Has,
+    Input,
+    Protocol,
+    Rule,
+    Scope,
+    Trigger,
+    selectors,
+)
+from inference.rules import (
+    Answer,
+    Case,
+    InputState,
+    StudySummary,
+    Verdict,
+    contrast,
+    decide,
+    matches,
+)
+from mappings.record import RETRACTED, Entry, Kind, PatientRecord
+from mappings.wanted import Span, Wanted
 
-Verdict = Literal["met", "not_met", "unknown"]
 State = Literal["not_eligible", "waiting", "ready"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudySummary:
-    """What is known of one imaging study before its pixels are read.
-
-    Attributes:
-        modality: Modality, or several as DICOM joins them (`CT`, a backslash, `SR`).
-        complete: Every instance that its source announced has arrived.
-        phases: Contrast phases found in it; None while nobody has looked.
-        body_part: DICOM BodyPartExamined, often empty.
-    """
-
-    study_instance_uid: str
-    modality: str
-    started: When | None
-    complete: bool
-    phases: tuple[str, ...] | None = None
-    body_part: str = ""
-    description: str = ""
-    origin: Origin = "live"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,26 +56,13 @@ class RuleVerdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InputState:
-    """Whether an input is there, and the window it must come from (None before t0 is known)."""
-
-    input: str
-    display: str
-    required: bool
-    present: bool
-    reason: str
-    window: tuple[str, str] | None
-    evidence: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
     """The stored answer for one patient and one pack.
 
     Attributes:
         waiting_for: A sentence for each thing that has to come or to become known.
         triggers: A sentence for each event that starts an assessment.
-        t0: Index time, start of the chosen study; `study_instance_uid` names it.
+        t0: Index time; `study_instance_uid` names the index study where there is one.
     """
 
     pack: str
@@ -96,38 +82,28 @@ class Readiness:
         return body
 
 
-def fired(manifest: Manifest, event: Entry | StudySummary | Sequence[Entry]) -> Trigger | None:
+def fired(protocol: Protocol, event: Entry | StudySummary | Sequence[Entry]) -> Trigger | None:
     """The trigger that an event pulls, if any; only what arrives live pulls one.
 
     History, replay and our own results never do (site rules 1 and 3).
     """
     if isinstance(event, StudySummary):
-        if event.origin != "live":
-            return None
-        return next(
-            (
-                t
-                for t in manifest.triggers
-                if t.on == "imaging_study" and t.modality in features.split(event.modality)
-            ),
-            None,
-        )
+        return next((t for t in protocol.triggers if _pulled_by_study(t, event)), None)
     if isinstance(event, Entry):
-        if event.source.origin != "live" or event.status in (
-            "entered-in-error",
-            "deleted",
-            "cancelled",
-        ):
-            return None
-        return next(
-            (
-                t
-                for t in manifest.triggers
-                if t.on == event.kind and t.modality in _modalities(event)
-            ),
-            None,
-        )
-    return next((t for t in (fired(manifest, e) for e in event) if t is not None), None)
+        return next((t for t in protocol.triggers if _pulled_by_entry(t, event)), None)
+    return next((t for t in (fired(protocol, e) for e in event) if t is not None), None)
+
+
+def _pulled_by_study(trigger: Trigger, study: StudySummary) -> bool:
+    fits = not trigger.modality or trigger.modality in features.split(study.modality)
+    return study.origin == "live" and trigger.on == "imaging_study" and fits
+
+
+def _pulled_by_entry(trigger: Trigger, entry: Entry) -> bool:
+    if entry.source.origin != "live" or entry.status in RETRACTED or trigger.on != entry.kind:
+        return False
+    fits = not trigger.modality or trigger.modality in _modalities(entry)
+    return fits and (not trigger.codes or matches(entry, trigger.codes))
 
 
 def _modalities(entry: Entry) -> tuple[str, ...]:
@@ -136,20 +112,25 @@ def _modalities(entry: Entry) -> tuple[str, ...]:
 
 
 def readiness(
-    manifest: Manifest, record: PatientRecord, studies: Sequence[StudySummary], as_of: datetime
+    protocol: Protocol, record: PatientRecord, studies: Sequence[StudySummary], as_of: datetime
 ) -> Readiness:
-    """Judge every rule and input of a pack on what is known at `as_of`.
+    """Judge every rule and input of a protocol on what is known at `as_of`.
 
     Args:
-        manifest: The pack's.
+        protocol: A pack's manifest, or a protocol that has no pack yet.
         record: Folded as of `as_of`.
         studies: The patient's imaging studies, any modality and order.
         as_of: Aware UTC; what is later is not read.
     """
-    study = index_study(manifest, studies, as_of)
-    t0 = study.started.earliest if study and study.started else None
-    inputs = tuple(_input(i, record, t0, as_of) for i in manifest.inputs)
-    rules = tuple(_rule(r, manifest, record, study, inputs, as_of) for r in manifest.rules)
+    study = index_study(protocol, studies, as_of)
+    t0 = index_time(protocol, record, study, as_of)
+    lock = locked(protocol, record, as_of)
+    inputs = tuple(_input(i, record, t0, lock) for i in protocol.inputs)
+    case = Case(
+        protocol=protocol, record=record, studies=studies, study=study, t0=t0, lock=lock,
+        inputs=inputs,
+    )  # fmt: skip
+    rules = (*(_rule(r, case) for r in protocol.rules), *_lock_rules(case, as_of))
     gating = [r for r in rules if r.scope != "analyse"]
     if any(r.verdict == "not_met" for r in gating):
         state: State = "not_eligible"
@@ -159,8 +140,8 @@ def readiness(
         tuple(r.reason for r in gating if r.verdict == "unknown") if state == "waiting" else ()
     )
     return Readiness(
-        pack=manifest.id,
-        version=manifest.version,
+        pack=protocol.id,
+        version=protocol.version,
         state=state,
         as_of=as_of,
         t0=t0,
@@ -168,59 +149,125 @@ def readiness(
         rules=rules,
         inputs=inputs,
         waiting_for=waiting,
-        triggers=tuple(t.text for t in manifest.triggers),
+        triggers=tuple(t.text for t in protocol.triggers),
     )
 
 
-def asked(manifest: Manifest, studies: Sequence[StudySummary], as_of: datetime) -> Wanted:
-    """What of a record `readiness` has to read."""
-    study = index_study(manifest, studies, as_of)
-    return features.asked(
-        manifest, study.started.earliest if study and study.started else None, as_of
+def asked(protocol: Protocol, t0: datetime | None, as_of: datetime) -> Wanted:
+    """What of a record `readiness` and `features.read` have to read.
+
+    Args:
+        protocol: The pack's.
+        t0: Index time, or None while there is none: then nothing measured is read.
+        as_of: Aware UTC.
+    """
+    spans: dict[tuple[datetime, datetime], set[str]] = defaultdict(set)
+    kinds: set[Kind] = {"procedure"} if protocol.index.on == "procedure" else set()
+    for wanted in protocol.inputs:
+        if wanted.kind == "report":
+            kinds.add("report")
+        elif wanted.kind == "quantity" and t0 is not None:
+            spans[features.window(wanted, t0, as_of)].update(wanted.codes)
+    named = [s for s in (protocol.lock.before, protocol.lock.after) if s is not None]
+    for selector in (*named, *(s for r in protocol.rules for s in selectors(r.test))):
+        if selector.kind != "observation":
+            kinds.add(selector.kind)
+        elif t0 is not None:
+            first, last = selector.window_days or _ALWAYS
+            spans[t0 + timedelta(days=first), t0 + timedelta(days=last)].update(selector.codes)
+    if any(isinstance(rule.test, FollowUp) for rule in protocol.rules):
+        kinds.add("encounter")
+    return Wanted(
+        as_of=as_of,
+        spans=tuple(
+            Span(frozenset(codes), low, high + features.FASTEST_ZONE)
+            for (low, high), codes in spans.items()
+        ),
+        kinds=frozenset(kinds),
+        demographics=frozenset({"birth_date", "sex"}),
     )
+
+
+_ALWAYS = (-150 * 365, 365)
+
+
+def index_time(
+    protocol: Protocol, record: PatientRecord, study: StudySummary | None, as_of: datetime
+) -> datetime | None:
+    """The index time: of the study, of the newest fitting procedure, or the assessment itself."""
+    match protocol.index.on:
+        case "study":
+            return study.started.earliest if study and study.started else None
+        case "procedure":
+            done = [
+                e.effective.earliest
+                for e in record.of_kind("procedure")
+                if matches(e, protocol.index.codes)
+                and e.status in features.USABLE
+                and e.effective is not None
+                and features.not_after(e.effective, as_of)
+            ]
+            return max(done, default=None)
+        case "assessment":
+            return as_of
+
+
+def locked(protocol: Protocol, record: PatientRecord, as_of: datetime) -> datetime:
+    """The last moment that is read: never the operation itself where the lock lies before it."""
+    before = protocol.lock.before
+    if before is None:
+        return as_of
+    done = [
+        e.effective.earliest
+        for e in record.of_kind(before.kind)
+        if matches(e, before.codes) and e.effective is not None
+    ]
+    return min([as_of, *(moment - timedelta(microseconds=1) for moment in done)])
+
+
+def _lock_rules(case: Case, as_of: datetime) -> list[RuleVerdict]:
+    """What the lock itself asks for."""
+    lock, found = case.protocol.lock, []
+    if lock.before is not None:
+        late = case.lock < as_of
+        found.append(
+            Answer("not_met", "it has begun: a prediction would come after its lock")
+            if late
+            else Answer("met", "it has not begun")
+        )
+    if lock.after is not None:
+        found.append(decide(Has(lock.after, 1, "unknown"), case))
+    text = "The prediction can still be locked"
+    return [_verdict("lock", "predict", text, "pack: lock", answer) for answer in found]
 
 
 def index_study(
-    manifest: Manifest, studies: Sequence[StudySummary], as_of: datetime
+    protocol: Protocol, studies: Sequence[StudySummary], as_of: datetime
 ) -> StudySummary | None:
     """The study an assessment would be about: the newest that may still fit, else the newest."""
+    index = protocol.index
     fitting = [
         s
         for s in studies
-        if manifest.ct.modality in features.split(s.modality)
+        if index.on == "study"
+        and set(index.modalities) & set(features.split(s.modality))
         and s.started is not None
         and features.not_after(s.started, as_of)
-        and (not s.body_part or s.body_part.upper() in manifest.ct.body_parts)
+        and (not s.body_part or s.body_part.upper() in index.body_parts)
     ]
     fitting.sort(key=lambda s: (s.started.earliest if s.started else as_of, s.study_instance_uid))
-    hopeful = [s for s in fitting if _contrast(manifest, s)[0] != "not_met"]
+    tests = [rule.test for rule in protocol.rules if isinstance(rule.test, Contrast)]
+    hopeful = [s for s in fitting if all(contrast(test, s).verdict != "not_met" for test in tests)]
     chosen = hopeful or fitting
     return chosen[-1] if chosen else None
 
 
-def _contrast(manifest: Manifest, study: StudySummary) -> tuple[Verdict, str]:
-    wanted = manifest.ct.required
-    if not study.complete:
-        return "unknown", f"the {study.modality} study is still arriving"
-    if study.phases is None:
-        return (
-            "unknown",
-            f"the contrast phases of the {study.modality} study have not been read yet",
-        )
-    lacking = [p for p in wanted if p not in study.phases]
-    if lacking:
-        return "not_met", f"the newest {study.modality} study has no phase {', '.join(lacking)}"
-    return "met", f"complete {study.modality} study with phases {', '.join(study.phases)}"
-
-
-def _input(
-    wanted: Input, record: PatientRecord, t0: datetime | None, as_of: datetime
-) -> InputState:
+def _input(wanted: Input, record: PatientRecord, t0: datetime | None, lock: datetime) -> InputState:
     span = None
     if t0 is None and wanted.kind != "sex":
         entry, reason = None, f"no {'index study' if wanted.kind != 'age' else 'index date'} yet"
     else:
-        entry, reason = features.choose_any(wanted, record, t0 or as_of, as_of)
+        entry, reason = features.choose_any(wanted, record, t0 or lock, lock)
     if t0 is not None and wanted.window_days is not None:
         low, high = (t0 + timedelta(days=d) for d in wanted.window_days)
         span = (low.isoformat(), high.isoformat())
@@ -235,77 +282,17 @@ def _input(
     )
 
 
-def _rule(
-    rule: Rule,
-    manifest: Manifest,
-    record: PatientRecord,
-    study: StudySummary | None,
-    inputs: Sequence[InputState],
-    as_of: datetime,
-) -> RuleVerdict:
-    verdict: Verdict
-    evidence: tuple[str, ...] = ()
-    if rule.test == "age":
-        verdict, reason, evidence = _age(rule, record, study)
-    elif rule.test == "contrast_study":
-        if study is None:
-            verdict, reason = "unknown", f"no {manifest.ct.modality} study of the liver yet"
-        else:
-            verdict, reason = _contrast(manifest, study)
-            evidence = (study.study_instance_uid,)
-    elif rule.test == "inputs":
-        verdict, reason, evidence = _all_there(rule, {i.input: i for i in inputs})
-    else:
-        verdict, reason, evidence = _report(rule, record, as_of)
+def _rule(rule: Rule, case: Case) -> RuleVerdict:
+    return _verdict(rule.id, rule.scope, rule.text, rule.source, decide(rule.test, case))
+
+
+def _verdict(rule: str, scope: Scope, text: str, source: str, answer: Answer) -> RuleVerdict:
     return RuleVerdict(
-        rule=rule.id,
-        scope=rule.scope,
-        verdict=verdict,
-        text=rule.text,
-        reason=reason,
-        source=rule.source,
-        evidence=evidence,
+        rule=rule,
+        scope=scope,
+        verdict=answer.verdict,
+        text=text,
+        reason=answer.reason,
+        source=source,
+        evidence=answer.evidence,
     )
-
-
-def _age(
-    rule: Rule, record: PatientRecord, study: StudySummary | None
-) -> tuple[Verdict, str, tuple[str, ...]]:
-    entry = record.demographic("birth_date")
-    if entry is None or not isinstance(entry.value, When):
-        return "unknown", "no birth date yet", ()
-    if study is None or study.started is None:
-        return "unknown", "age counts at the index study, which has not come yet", (entry.key,)
-    low, high = rule.low or 0.0, (rule.high or 150.0) + 1  # 80 means until the 81st birthday
-    least, greatest = features.age_years(entry.value, study.started.earliest)
-    if low <= least and greatest < high:
-        return "met", "age is inside the range", (entry.key,)
-    if greatest < low or least >= high:
-        return "not_met", "age is outside the range", (entry.key,)
-    return "unknown", "the birth date is too coarse to tell whether the age fits", (entry.key,)
-
-
-def _all_there(
-    rule: Rule, inputs: Mapping[str, InputState]
-) -> tuple[Verdict, str, tuple[str, ...]]:
-    asked = [inputs[i] for i in rule.inputs]
-    evidence = tuple(key for i in asked for key in i.evidence)
-    gone = [f"{i.display} ({i.reason})" for i in asked if not i.present]
-    if gone:
-        return "unknown", "waiting for " + ", ".join(gone), evidence
-    return "met", "all there", evidence
-
-
-def _report(
-    rule: Rule, record: PatientRecord, as_of: datetime
-) -> tuple[Verdict, str, tuple[str, ...]]:
-    found = [
-        e
-        for e in record.of_kind("report")
-        if any(e.has_code(c) for c in rule.codes)
-        and e.status in features.USABLE
-        and (e.effective is None or features.not_after(e.effective, as_of))
-    ]
-    if found:
-        return "met", "there is a report", (found[-1].key,)
-    return "unknown", "no such report yet", ()

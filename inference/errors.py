@@ -26,11 +26,16 @@ class PackRefused(InferenceError):
 
 
 class ManifestRefused(PackRefused):
-    """A manifest with a key that is missing, unknown or not what it should be."""
+    """A manifest with a key that is missing, unknown or not what it should be.
 
-    def __init__(self, file: str, key: str, expected: str) -> None:
-        super().__init__(f"{file}: {key}: expected {expected}")
-        self.file, self.key, self.expected = file, key, expected
+    Attributes:
+        line: Of the key, or of the table that should have it; 0 where it cannot be told.
+    """
+
+    def __init__(self, file: str, key: str, expected: str, line: int = 0) -> None:
+        where = f"{file}:{line}" if line else file
+        super().__init__(f"{where}: {key}: expected {expected}")
+        self.file, self.key, self.expected, self.line = file, key, expected, line
 
 
 class SessionRefused(InferenceError):

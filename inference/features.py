@@ -9,17 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from inference.manifest import Cues, Input, Lexicon, Manifest
+from inference.manifest import Cues, Lexicon
+from inference.protocol import Input, Protocol
 from mappings.errors import UnknownUnit
 from mappings.record import (
     Coded,
     Entry,
-    Kind,
     PatientRecord,
     Quantity,
     Text,
@@ -27,13 +26,12 @@ from mappings.record import (
     value_to_json,
 )
 from mappings.units import convert
-from mappings.wanted import Span, Wanted
 
 # A result that may still change on its own is not a feature; its final version is.
 USABLE = frozenset({"final", "corrected", "amended", "appended"})
 _DAYS_A_YEAR = 365.2425
 # A clock of unknown zone may show up to 14 hours more than UTC: most DICOM and many HL7 times.
-_FASTEST_ZONE = timedelta(hours=14)
+FASTEST_ZONE = timedelta(hours=14)
 _OUTSIDE = "received, but none inside the window"
 
 
@@ -103,35 +101,6 @@ def value_digest(entry: Entry) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def asked(manifest: Manifest, t0: datetime | None, as_of: datetime) -> Wanted:
-    """What of a record decides whether a pack can run and what it reads.
-
-    Args:
-        manifest: The pack's.
-        t0: Index time, or None while there is none: then nothing measured is read.
-        as_of: Aware UTC.
-    """
-    spans: dict[tuple[datetime, datetime], set[str]] = defaultdict(set)
-    kinds: set[Kind] = set()
-    demographics = {"birth_date"}  # rules of age read it, whatever the inputs are
-    for wanted in manifest.inputs:
-        if wanted.kind == "report":
-            kinds.add("report")
-        elif wanted.kind == "quantity" and t0 is not None:
-            low, high = window(wanted, t0, as_of)
-            spans[low, high + _FASTEST_ZONE].update(wanted.codes)
-        elif wanted.kind == "sex":
-            demographics.add("sex")
-    if any(rule.test == "report_exists" for rule in manifest.rules):
-        kinds.add("report")
-    return Wanted(
-        as_of=as_of,
-        spans=tuple(Span(frozenset(codes), *span) for span, codes in spans.items()),
-        kinds=frozenset(kinds),
-        demographics=frozenset(demographics),
-    )
-
-
 def window(wanted: Input, t0: datetime, as_of: datetime) -> tuple[datetime, datetime]:
     """First and last moment an input may be from; never after `as_of`."""
     first, last = wanted.window_days or (0, 0)
@@ -145,7 +114,7 @@ def split(modality: str) -> tuple[str, ...]:
 
 def not_after(when: When, moment: datetime) -> bool:
     """Whether a clinical time may lie at or before a moment; an unknown zone gets the doubt."""
-    slack = _FASTEST_ZONE if when.offset_minutes is None else timedelta(0)
+    slack = FASTEST_ZONE if when.offset_minutes is None else timedelta(0)
     return when.earliest - slack <= moment
 
 
@@ -250,12 +219,12 @@ def age_years(birth: When, at: datetime) -> tuple[float, float]:
 
 
 def read(
-    manifest: Manifest, lexicon: Lexicon, record: PatientRecord, t0: datetime, as_of: datetime
+    protocol: Protocol, lexicon: Lexicon, record: PatientRecord, t0: datetime, as_of: datetime
 ) -> Features:
     """Everything the pack reads of a record, as known at `as_of`.
 
     Args:
-        manifest: The pack's.
+        protocol: The pack's.
         lexicon: The pack's words for findings.
         record: Folded as of `as_of`.
         t0: Index time: start of the CT.
@@ -264,7 +233,7 @@ def read(
     numbers: dict[str, float] = {}
     findings: dict[str, int] | None = None
     comparators, used, missing = [], [], []
-    for wanted in manifest.inputs:
+    for wanted in protocol.inputs:
         entry, reason = choose_any(wanted, record, t0, as_of)
         if entry is None:
             missing.append(Missing(input=wanted.id, reason=reason, handling=_handling(wanted)))

@@ -99,12 +99,11 @@ def load(folder: Path) -> Pack:
     contents = {path: _verified(folder, file, present) for path, file in listed.items()}
     if manifest.LEXICON not in contents:
         raise PackRefused(f"{manifest.LEXICON} is missing")
-    codes = {code for i in parsed.inputs for code in i.codes}
     return Pack(
         manifest=parsed,
         lexicon=manifest.parse_lexicon(contents[manifest.LEXICON]),
         digest=hashlib.sha256(raw).hexdigest(),
-        codes=frozenset(codes),
+        codes=parsed.codes,
         contents=contents,
     )
 

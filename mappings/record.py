@@ -34,6 +34,10 @@ Kind = Literal[
     "order",
     "appointment",
     "immunization",
+    "medication",  # given, taken or prescribed
+    "consent",
+    "specimen",
+    "family_history",
 ]
 Status = Literal[
     "registered",

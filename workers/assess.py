@@ -106,7 +106,7 @@ class Assess:
                 for row in images.studies_of(connection, person)
                 if row.study_instance_uid == claim.refs["study"]
             ]
-            record = known_of(connection, person, pack, studies, now)
+            record = known_of(connection, person, pack.manifest, studies, now)
             answer = eligibility.readiness(pack.manifest, record, studies, now)
             uid = answer.study_instance_uid
             rows = images.of_study(connection, uid) if uid else []

@@ -110,6 +110,10 @@ def _packs(parts: Parts) -> Iterator[Finding]:
         if failed:
             text += f"; its own example {failed[0]} gives another figure"
         yield Finding("pack", not failed, text)
+    for protocol in parts.protocols:
+        if parts.pack(protocol.id) is None:
+            text = f"{protocol.id} {protocol.version}: readiness only, no model is trained"
+            yield Finding("pack", True, text)
     for text in parts.findings():
         yield Finding("pack", False, text)
 

@@ -15,14 +15,16 @@ import structlog
 from sqlalchemy import Connection
 
 from inference import eligibility
-from inference.eligibility import Readiness, StudySummary
+from inference.eligibility import Readiness
 from inference.features import value_digest
-from inference.packs import Pack
+from inference.protocol import Protocol
+from inference.rules import StudySummary
 from interop.ledger import decisive, following, images, jobs, results
 from interop.ledger import entries as record_rows
 from interop.ledger.jobs import NewJob
 from mappings.conversion import Conversion
 from mappings.record import Entry, PatientRecord, when_from_json
+from mappings.wanted import Wanted
 from workers.parts import Parts
 
 log = structlog.get_logger()
@@ -64,10 +66,10 @@ class Evidence:
         fresh = [entry for conversion in found for entry in conversion.entries]
         epoch = record_rows.epoch_of(connection, person) if person else 0
         answers = {}
-        for pack in self._parts.packs:
-            if _concerns(pack, fresh):
-                answer = self.readiness(connection, person, pack, fresh)
-                answers[pack.manifest.id] = (answer, answer.to_json())
+        for protocol in self._parts.protocols:
+            if _concerns(protocol, fresh):
+                answer = self.readiness(connection, person, protocol, fresh)
+                answers[protocol.id] = (answer, answer.to_json())
         return Foreseen(person, epoch + 1, answers)
 
     def changed(
@@ -89,23 +91,23 @@ class Evidence:
         live = [e for e in fresh if e.source.origin == "live" and e.kind != "imaging_study"]
         if corrects:
             wanted |= self._overtaken(connection, person, fresh, message)
-        for pack in self._parts.packs:
-            fired = eligibility.fired(pack.manifest, live) if live else None
-            if fired is not None or _concerns(pack, fresh):
+        for protocol in self._parts.protocols:
+            fired = eligibility.fired(protocol, live) if live else None
+            if fired is not None or _concerns(protocol, fresh):
                 event = f"message/{message}"
                 text = fired.text if fired else None
-                known = (foreseen or {}).get(pack.manifest.id)
-                wanted |= self.judge(connection, person, pack, text, event, known)
+                known = (foreseen or {}).get(protocol.id)
+                wanted |= self.judge(connection, person, protocol, text, event, known)
         return wanted
 
     def study_complete(
-        self, connection: Connection, person: str, pack: Pack, uid: str, revision: int
+        self, connection: Connection, person: str, protocol: Protocol, uid: str, revision: int
     ) -> set[str]:
         """After a study's end: its trigger, if the pack has one for it."""
         row = images.study(connection, uid)
-        fired = eligibility.fired(pack.manifest, study_summary(row))
+        fired = eligibility.fired(protocol, study_summary(row))
         event = f"study/{uid}/{revision}"
-        return self.judge(connection, person, pack, fired.text if fired else None, event)
+        return self.judge(connection, person, protocol, fired.text if fired else None, event)
 
     def regrouped(
         self, connection: Connection, persons: Collection[str], *, message: int, corrects: bool
@@ -125,15 +127,15 @@ class Evidence:
                     log.warning("evidence.parted", prediction=row.id, message=message)
                 self._again(connection, person, row, "parted" if parted else "merge", message)
                 wanted.add("assess")
-            for pack in self._parts.packs:
-                wanted |= self.judge(connection, person, pack, None, f"message/{message}")
+            for protocol in self._parts.protocols:
+                wanted |= self.judge(connection, person, protocol, None, f"message/{message}")
         return wanted
 
     def judge(
         self,
         connection: Connection,
         person: str,
-        pack: Pack,
+        protocol: Protocol,
         trigger: str | None,
         event: str,
         known: tuple[Readiness, dict[str, Any]] | None = None,
@@ -141,26 +143,26 @@ class Evidence:
         """Store readiness anew; start the assessment that a trigger opened once it can run."""
         now = self._parts.now()
         if known is None:
-            found = self.readiness(connection, person, pack)
+            found = self.readiness(connection, person, protocol)
             known = found, found.to_json()
         answer, body = known
-        standing = results.readiness(connection, person, pack.manifest.id)
+        standing = results.readiness(connection, person, protocol.id)
         opened = f"{trigger} ({event})" if trigger else (standing.trigger if standing else None)
         opened_at = now if trigger else (standing.triggered_at if standing else None)
         wanted: set[str] = set()
-        if opened and answer.state == "ready":
-            if self._too_soon(connection, person, pack):
-                log.info("evidence.minimum_interval", pack=pack.manifest.id)
+        if opened and answer.state == "ready" and self._parts.pack(protocol.id) is not None:
+            if self._too_soon(connection, person, protocol):
+                log.info("evidence.minimum_interval", pack=protocol.id)
             else:
                 study = answer.study_instance_uid
-                name = pack.manifest.id
+                name = protocol.id
                 self._start(connection, person, name, why="trigger", event=opened, study=study)
                 wanted = {"assess"}
             opened = opened_at = None
         results.put_readiness(
             connection,
             person,
-            pack.manifest.id,
+            protocol.id,
             state=answer.state,
             body=body,
             trigger=opened,
@@ -170,14 +172,18 @@ class Evidence:
         return wanted
 
     def readiness(
-        self, connection: Connection, person: str | None, pack: Pack, fresh: Sequence[Entry] = ()
+        self,
+        connection: Connection,
+        person: str | None,
+        protocol: Protocol,
+        fresh: Sequence[Entry] = (),
     ) -> Readiness:
         """What the pack says of the person now, with entries that are about to be stored."""
         now = self._parts.now()
         rows = images.studies_of(connection, person) if person is not None else []
         studies = [study_summary(row) for row in rows]
-        record = known_of(connection, person, pack, studies, now, fresh)
-        return eligibility.readiness(pack.manifest, record, studies, now)
+        record = known_of(connection, person, protocol, studies, now, fresh)
+        return eligibility.readiness(protocol, record, studies, now)
 
     def _overtaken(
         self, connection: Connection, person: str, fresh: Sequence[Entry], message: int
@@ -254,18 +260,18 @@ class Evidence:
         job = NewJob(stage="assess", lane=person, key=key, refs=refs)
         jobs.add(connection, [(self._parts.id(), job)], now=self._parts.now())
 
-    def _too_soon(self, connection: Connection, person: str, pack: Pack) -> bool:
-        interval = self._parts.site.packs[pack.manifest.id].min_interval_h
-        newest = results.current(connection, person, pack.manifest.id)
+    def _too_soon(self, connection: Connection, person: str, protocol: Protocol) -> bool:
+        interval = self._parts.site.packs[protocol.id].min_interval_h
+        newest = results.current(connection, person, protocol.id)
         if not newest or not interval:
             return False
         return bool(newest[-1].created_at > self._parts.now() - timedelta(hours=interval))
 
 
-def _concerns(pack: Pack, fresh: Sequence[Entry]) -> bool:
+def _concerns(protocol: Protocol, fresh: Sequence[Entry]) -> bool:
     """Whether the pack reads any of these entries' codes, or what is no observation (rule 22)."""
     codes = {c.code for e in fresh for c in ((e.code, *e.alternates) if e.code else ())}
-    return bool(codes & pack.codes) or any(e.kind != "observation" for e in fresh)
+    return bool(codes & protocol.codes) or any(e.kind != "observation" for e in fresh)
 
 
 def _value(entry: Entry) -> str:
@@ -276,13 +282,23 @@ def _value(entry: Entry) -> str:
 def known_of(
     connection: Connection,
     person: str | None,
-    pack: Pack,
+    protocol: Protocol,
     studies: Sequence[StudySummary],
     now: datetime,
     fresh: Sequence[Entry] = (),
 ) -> PatientRecord:
     """What of a person's record a pack reads, as of now; with entries about to be stored."""
-    wanted = eligibility.asked(pack.manifest, studies, now)
+    study = eligibility.index_study(protocol, studies, now)
+    record = PatientRecord(entries=(), as_of=now)
+    if protocol.index.on == "procedure":
+        record = _read(connection, person, eligibility.asked(protocol, None, now), fresh)
+    t0 = eligibility.index_time(protocol, record, study, now)
+    return _read(connection, person, eligibility.asked(protocol, t0, now), fresh)
+
+
+def _read(
+    connection: Connection, person: str | None, wanted: Wanted, fresh: Sequence[Entry]
+) -> PatientRecord:
     found = decisive.Found([])
     if person is not None:
         found = decisive.of_person(connection, person, wanted, fresh)
@@ -290,7 +306,7 @@ def known_of(
         replace(entry, seq=_AFTER_ALL_STORED + number)
         for number, entry in enumerate(wanted.concerns(fresh))
     ]
-    return PatientRecord.of([*found.entries, *told], as_of=now, elsewhere=found.elsewhere)
+    return PatientRecord.of([*found.entries, *told], as_of=wanted.as_of, elsewhere=found.elsewhere)
 
 
 def study_summary(row: Any) -> StudySummary:

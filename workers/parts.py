@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import httpx
 from sqlalchemy import Engine
 
+from inference import protocol
 from inference.packs import Discovery, Pack, discover
+from inference.protocol import Protocol
 from interop.blobs import BlobStore
 from interop.ehr import Carrier, Endpoint, FhirEhr
 from interop.ledger.engine import WRITERS, Ids, open_ledger
@@ -57,6 +59,17 @@ class Parts:
         """Packs that the site runs and that are sound."""
         return tuple(p for p in self.discovery.packs if p.manifest.id in self.site.packs)
 
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """Whose readiness is kept: of the packs, and of what the site names without a model."""
+        packs = {pack.manifest.id: pack.manifest for pack in self.packs}
+        untrained = protocol.shipped()
+        return tuple(
+            packs.get(name) or untrained[name]
+            for name in self.site.packs
+            if name in packs or name in untrained
+        )
+
     def pack(self, name: str) -> Pack | None:
         """A pack that the site runs, or None."""
         return next((p for p in self.packs if p.manifest.id == name), None)
@@ -97,6 +110,7 @@ class Parts:
             f"pack {name} is not there"
             for name in self.site.packs
             if self.pack(name) is None
+            and name not in protocol.shipped()
             and not any(r.folder == name for r in self.discovery.refusals)
         ]
         refused = [f"pack {r.folder} is refused: {r.reason}" for r in self.discovery.refusals]

@@ -242,8 +242,8 @@ class Studies:
         )
         record_rows.raise_epoch(connection, person)
         wanted: set[str] = set()
-        for pack in self._parts.packs:
-            wanted |= self._evidence.study_complete(connection, person, pack, uid, row.revision)
+        for protocol in self._parts.protocols:
+            wanted |= self._evidence.study_complete(connection, person, protocol, uid, row.revision)
         return wanted
 
     def _phases(self, connection: Connection, uid: str) -> dict[str, Any]:

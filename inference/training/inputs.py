@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference import features
-from inference.manifest import Input, Lexicon
+from inference.manifest import Lexicon
+from inference.protocol import Input
 from inference.training.cohort import labs_of
 from mappings.record import Quantity
 

@@ -341,9 +341,6 @@ def _coded(names: int, codes: int) -> Select[Any]:
     """A column for each of so many codes: whether there is any observation of it."""
     c = _entry.c
     kind = c.kind == "observation"
-    return select(
-        *(
-            exists().where(kind, _of_names(names, c.code == bindparam(f"c{n}")))
-            for n in range(codes)
-        )
-    )
+    of_code = [_of_names(names, c.code == bindparam(f"c{n}")) for n in range(codes)]
+    columns: list[Any] = [exists().where(kind, condition) for condition in of_code]
+    return select(*columns)

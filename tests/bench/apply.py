@@ -119,12 +119,12 @@ class _Line:
             with reading(self.parts.engine) as connection:
                 person = self.person(connection, turn % _PATIENTS)
                 began = time.perf_counter()
-                answer = evidence.readiness(connection, person, pack)
+                answer = evidence.readiness(connection, person, pack.manifest)
                 judged.append(time.perf_counter() - began)
                 began = time.perf_counter()
                 now = self.parts.now()
                 studies = [study_summary(r) for r in images.studies_of(connection, person)]
-                record = known_of(connection, person, pack, studies, now)
+                record = known_of(connection, person, pack.manifest, studies, now)
                 assert answer.t0 is not None
                 features.read(pack.manifest, pack.lexicon, record, answer.t0, now)
                 made.append(time.perf_counter() - began)

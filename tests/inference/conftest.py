@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from inference import packs
-from inference.eligibility import StudySummary
 from inference.packs import Pack
+from inference.rules import StudySummary
 from inference.training import examples, liver
 from mappings.record import (
     Code,

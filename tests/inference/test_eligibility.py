@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from inference import eligibility
-from inference.eligibility import Readiness, StudySummary
+from inference.eligibility import Readiness
 from inference.packs import Pack
+from inference.rules import StudySummary
 from inference.training.examples import AS_OF, T0
 from mappings.record import (
     Code,

@@ -125,8 +125,8 @@ def test_a_missing_calibration_is_refused(folder: Path) -> None:
         ('kind = "synthetic"', 'kind = "real"', "training_data.kind"),
         ("format = 1", "format = 2", "format"),
         ("plausible = [0, 2000000]", "plausible = [5, 1]", "inputs[0].plausible"),
-        ('inputs = ["findings"]', 'inputs = ["finding"]', "rules.radiology_report.inputs"),
-        ('scope = "analyse"', 'scope = "predict"', "rules.pathology.scope"),
+        ('inputs = ["findings"]', 'inputs = ["finding"]', "rules[4].inputs"),
+        ('scope = "analyse"', 'scope = "predict"', "rules[5].scope"),
     ],
 )
 def test_what_the_catalogue_does_not_know_is_refused(
