@@ -14,15 +14,18 @@ from typing import Any, Literal
 
 import orjson
 
-from inference import features
+from inference import features, genetics
+from inference.features import Found
 from inference.protocol import (
     Contrast,
     FollowUp,
     Has,
     Input,
+    NotPregnant,
     Protocol,
     Rule,
     Scope,
+    Selector,
     Trigger,
     selectors,
 )
@@ -34,7 +37,6 @@ from inference.rules import (
     Verdict,
     contrast,
     decide,
-    matches,
 )
 from mappings.record import RETRACTED, Entry, Kind, PatientRecord
 from mappings.wanted import Span, Wanted
@@ -103,7 +105,7 @@ def _pulled_by_entry(trigger: Trigger, entry: Entry) -> bool:
     if entry.source.origin != "live" or entry.status in RETRACTED or trigger.on != entry.kind:
         return False
     fits = not trigger.modality or trigger.modality in _modalities(entry)
-    return fits and (not trigger.codes or matches(entry, trigger.codes))
+    return fits and (not trigger.codes or features.coded_as(entry, trigger.codes))
 
 
 def _modalities(entry: Entry) -> tuple[str, ...]:
@@ -125,7 +127,8 @@ def readiness(
     study = index_study(protocol, studies, as_of)
     t0 = index_time(protocol, record, study, as_of)
     lock = locked(protocol, record, as_of)
-    inputs = tuple(_input(i, record, t0, lock) for i in protocol.inputs)
+    served = features.find_all(protocol.inputs, record, t0, lock)
+    inputs = tuple(_input(i, served[i.id], t0) for i in protocol.inputs)
     case = Case(
         protocol=protocol, record=record, studies=studies, study=study, t0=t0, lock=lock,
         inputs=inputs,
@@ -161,34 +164,60 @@ def asked(protocol: Protocol, t0: datetime | None, as_of: datetime) -> Wanted:
         t0: Index time, or None while there is none: then nothing measured is read.
         as_of: Aware UTC.
     """
-    spans: dict[tuple[datetime, datetime], set[str]] = defaultdict(set)
-    kinds: set[Kind] = {"procedure"} if protocol.index.on == "procedure" else set()
-    for wanted in protocol.inputs:
-        if wanted.kind == "report":
-            kinds.add("report")
-        elif wanted.kind == "quantity" and t0 is not None:
-            spans[features.window(wanted, t0, as_of)].update(wanted.codes)
-    named = [s for s in (protocol.lock.before, protocol.lock.after) if s is not None]
-    for selector in (*named, *(s for r in protocol.rules for s in selectors(r.test))):
-        if selector.kind != "observation":
-            kinds.add(selector.kind)
-        elif t0 is not None:
-            first, last = selector.window_days or _ALWAYS
-            spans[t0 + timedelta(days=first), t0 + timedelta(days=last)].update(selector.codes)
-    if any(isinstance(rule.test, FollowUp) for rule in protocol.rules):
-        kinds.add("encounter")
     return Wanted(
         as_of=as_of,
-        spans=tuple(
-            Span(frozenset(codes), low, high + features.FASTEST_ZONE)
-            for (low, high), codes in spans.items()
-        ),
-        kinds=frozenset(kinds),
+        spans=_spans(protocol, t0, as_of) if t0 is not None else (),
+        kinds=_kinds(protocol),
         demographics=frozenset({"birth_date", "sex"}),
     )
 
 
-_ALWAYS = (-150 * 365, 365)
+def _spans(protocol: Protocol, t0: datetime, as_of: datetime) -> tuple[Span, ...]:
+    """Observations by the times in which anything asks for them."""
+    spans: dict[tuple[datetime, datetime], set[str]] = defaultdict(set)
+    for wanted in protocol.inputs:
+        if wanted.kind in ("gene_burden", "variant"):
+            spans[t0 - _LIFE, as_of].update(genetics.CODES)
+        elif wanted.kind in ("quantity", "answer"):
+            spans[features.window(wanted, t0, as_of)].update(wanted.codes)
+    for selector in _selectors(protocol):
+        if selector.kind == "observation":
+            since, until = t0 - _LIFE, as_of
+            if selector.window_days is not None:
+                since, until = (t0 + timedelta(days=day) for day in selector.window_days)
+            spans[since, until].update(selector.codes)
+    for rule in protocol.rules:
+        if isinstance(rule.test, NotPregnant):
+            spans[t0 - timedelta(days=280), t0].add(rule.test.status_code)
+    return tuple(
+        Span(frozenset(codes), low, high + features.FASTEST_ZONE)
+        for (low, high), codes in spans.items()
+    )
+
+
+def _kinds(protocol: Protocol) -> frozenset[Kind]:
+    """Kinds besides observations that anything asks for."""
+    kinds: set[Kind] = {s.kind for s in _selectors(protocol) if s.kind != "observation"}
+    if protocol.index.on == "procedure":
+        kinds.add("procedure")
+    if any(i.kind == "report" for i in protocol.inputs):
+        kinds.add("report")
+    if any(i.kind == "history" for i in protocol.inputs):
+        kinds |= features.HISTORY
+    if any(isinstance(rule.test, FollowUp) for rule in protocol.rules):
+        kinds.add("encounter")
+    return frozenset(kinds)
+
+
+def _selectors(protocol: Protocol) -> list[Selector]:
+    locks = (protocol.lock.before, protocol.lock.after)
+    return [
+        *(selector for selector in locks if selector is not None),
+        *(selector for rule in protocol.rules for selector in selectors(rule.test)),
+    ]
+
+
+_LIFE = timedelta(days=150 * 366)
 
 
 def index_time(
@@ -202,7 +231,7 @@ def index_time(
             done = [
                 e.effective.earliest
                 for e in record.of_kind("procedure")
-                if matches(e, protocol.index.codes)
+                if features.coded_as(e, protocol.index.codes)
                 and e.status in features.USABLE
                 and e.effective is not None
                 and features.not_after(e.effective, as_of)
@@ -220,7 +249,7 @@ def locked(protocol: Protocol, record: PatientRecord, as_of: datetime) -> dateti
     done = [
         e.effective.earliest
         for e in record.of_kind(before.kind)
-        if matches(e, before.codes) and e.effective is not None
+        if features.coded_as(e, before.codes) and e.effective is not None
     ]
     return min([as_of, *(moment - timedelta(microseconds=1) for moment in done)])
 
@@ -262,12 +291,8 @@ def index_study(
     return chosen[-1] if chosen else None
 
 
-def _input(wanted: Input, record: PatientRecord, t0: datetime | None, lock: datetime) -> InputState:
+def _input(wanted: Input, found: Found, t0: datetime | None) -> InputState:
     span = None
-    if t0 is None and wanted.kind != "sex":
-        entry, reason = None, f"no {'index study' if wanted.kind != 'age' else 'index date'} yet"
-    else:
-        entry, reason = features.choose_any(wanted, record, t0 or lock, lock)
     if t0 is not None and wanted.window_days is not None:
         low, high = (t0 + timedelta(days=d) for d in wanted.window_days)
         span = (low.isoformat(), high.isoformat())
@@ -275,10 +300,10 @@ def _input(wanted: Input, record: PatientRecord, t0: datetime | None, lock: date
         input=wanted.id,
         display=wanted.display,
         required=wanted.required,
-        present=entry is not None,
-        reason=reason,
+        present=found.there,
+        reason=found.reason,
         window=span,
-        evidence=(entry.key,) if entry is not None else (),
+        evidence=tuple(entry.key for entry in found.entries),
     )
 
 

@@ -13,12 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from inference.manifest import Cues, Lexicon
+from inference import genetics, scores
+from inference.findings import states
+from inference.manifest import Lexicon
 from inference.protocol import Input, Protocol
 from mappings.errors import UnknownUnit
 from mappings.record import (
     Coded,
     Entry,
+    Kind,
     PatientRecord,
     Quantity,
     Text,
@@ -32,6 +35,7 @@ USABLE = frozenset({"final", "corrected", "amended", "appended"})
 _DAYS_A_YEAR = 365.2425
 # A clock of unknown zone may show up to 14 hours more than UTC: most DICOM and many HL7 times.
 FASTEST_ZONE = timedelta(hours=14)
+HISTORY: frozenset[Kind] = frozenset({"condition", "procedure", "family_history", "medication"})
 _OUTSIDE = "received, but none inside the window"
 
 
@@ -142,7 +146,7 @@ def _serves(wanted: Input, entry: Entry) -> bool:
     # What we wrote ourselves is never evidence (site rule 1).
     if entry.source.origin == "own":
         return False
-    if wanted.kind == "quantity":
+    if wanted.kind != "report":
         # What was told with an order, or of a specimen, is no measurement of the patient.
         if entry.details.get("role"):
             return False
@@ -158,7 +162,41 @@ def _unusable(wanted: Input, entry: Entry) -> str | None:
         return f"received, but only as {entry.status}"
     if wanted.kind == "report":
         return None if _section(wanted, entry) else f"report without a section {wanted.section}"
+    if wanted.kind == "answer":
+        return (
+            None if answer(wanted, entry) is not None else "received, but with no answer of those"
+        )
     return None if quantity(wanted, entry) is not None else _why_no_number(wanted, entry)
+
+
+def answer(wanted: Input, entry: Entry) -> str | None:
+    """The one of the input's words that a coded answer or text says, or None."""
+    value = entry.value
+    told: list[str] = []
+    if isinstance(value, Coded):
+        told = [*(code.code for code in value.codes), *(c.display for c in value.codes), value.text]
+    elif isinstance(value, Text):
+        told = [value.text]
+    folded = {word.strip().casefold() for word in told if word}
+    return next((word for word in wanted.tokens if word.casefold() in folded), None)
+
+
+def coded_as(entry: Entry, codes: Sequence[str]) -> bool:
+    """Whether any coding of an entry is one of the codes, below one, or in a range of ICD-10.
+
+    "1834-1" is itself, "C22*" all below C22, "C18-C20" ICD-10 categories, "*" anything.
+    """
+    codings = (entry.code, *entry.alternates) if entry.code else entry.alternates
+    return "*" in codes or any(_below(coding.code, code) for coding in codings for code in codes)
+
+
+def _below(sent: str, code: str) -> bool:
+    if code.endswith("*"):
+        return sent.startswith(code[:-1])
+    first, dash, last = code.partition("-")
+    if dash and first[:1].isalpha():
+        return first <= sent[: len(first)].upper() <= last
+    return sent == code
 
 
 def _section(wanted: Input, entry: Entry) -> str:
@@ -218,6 +256,141 @@ def age_years(birth: When, at: datetime) -> tuple[float, float]:
     return least, greatest
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What serves an input, or why nothing does.
+
+    Attributes:
+        entries: Those it rests on; empty where it is missing, and for a history that nobody told.
+        value: In the input's unit, before its transform, or the word of an answer; None where it
+            is missing, and for a report.
+        reason: Why it is missing.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    value: float | str | None = None
+    reason: str = ""
+
+    @property
+    def there(self) -> bool:
+        """Whether it may be used."""
+        return not self.reason
+
+
+def find_all(
+    inputs: Sequence[Input], record: PatientRecord, t0: datetime | None, lock: datetime
+) -> dict[str, Found]:
+    """What serves each input, in their order; a score rests on what was found before it.
+
+    Args:
+        inputs: Of a protocol.
+        record: Folded as of the lock or later.
+        t0: Index time, or None while there is none.
+        lock: Last moment that is read, aware UTC.
+    """
+    found: dict[str, Found] = {}
+    for wanted in inputs:
+        if t0 is None and wanted.kind != "sex":
+            what = "date" if wanted.kind == "age" else "study"
+            found[wanted.id] = Found(reason=f"no index {what} yet")
+        elif wanted.kind == "score":
+            found[wanted.id] = _score(wanted, found)
+        else:
+            found[wanted.id] = _find(wanted, record, t0 or lock, lock)
+    return found
+
+
+def _find(wanted: Input, record: PatientRecord, t0: datetime, lock: datetime) -> Found:
+    match wanted.kind:
+        case "age" | "sex":
+            return _told(wanted, record, t0)
+        case "history":
+            return _history(wanted, record, t0, lock)
+        case "gene_burden" | "variant":
+            return _genes(wanted, record)
+    entry, reason = choose(wanted, record, t0, lock)
+    if entry is None:
+        return Found(reason=reason)
+    value: float | str | None = None
+    if wanted.kind == "quantity":
+        value = quantity(wanted, entry)
+    elif wanted.kind == "answer":
+        value = answer(wanted, entry)
+    return Found(entries=(entry,), value=value)
+
+
+def _told(wanted: Input, record: PatientRecord, t0: datetime) -> Found:
+    entry = record.demographic("birth_date" if wanted.kind == "age" else "sex")
+    if entry is None or entry.source.origin == "own":
+        return Found(reason="nothing received")
+    if wanted.kind == "sex":
+        told = sex(entry)
+        if told is None:
+            return Found(reason="received, but neither male nor female")
+        return Found(entries=(entry,), value=1.0 if told == "male" else 0.0)
+    if not isinstance(entry.value, When):
+        return Found(reason="received, but not as a date")
+    least, greatest = age_years(entry.value, t0)
+    return Found(entries=(entry,), value=(least + greatest) / 2)
+
+
+def _history(wanted: Input, record: PatientRecord, t0: datetime, lock: datetime) -> Found:
+    """1 where a diagnosis or procedure of the codes lies in the window; 0 or unknown else."""
+    low, high = window(wanted, t0, lock)
+    told = [
+        e
+        for e in record.entries
+        if e.kind in HISTORY
+        and e.source.origin != "own"
+        and e.status in USABLE
+        and coded_as(e, wanted.codes)
+    ]
+    dated = [
+        e
+        for e in told
+        if e.effective and e.effective.earliest >= low and not_after(e.effective, high)
+    ]
+    if dated:
+        return Found(entries=tuple(dated), value=1.0)
+    if told or wanted.silence == "unknown":
+        return Found(reason=_OUTSIDE if told else "nobody told of it, which is no answer here")
+    return Found(value=0.0)
+
+
+def _genes(wanted: Input, record: PatientRecord) -> Found:
+    """Number of harmful variants in a list of genes, or whether a named one is there."""
+    if wanted.kind == "gene_burden":
+        told = genetics.burden(record, wanted.genes)
+        if told.unknown:
+            return Found(reason=f"not tested, or not classified: {', '.join(told.unknown)}")
+        return Found(entries=_of_keys(record, told.keys), value=float(told.count or 0))
+    named = genetics.named(record, wanted.genes[0], wanted.variant)
+    if named.state is None:
+        return Found(reason="the gene was not tested")
+    return Found(entries=_of_keys(record, named.keys), value=float(named.state == "present"))
+
+
+def _of_keys(record: PatientRecord, keys: Sequence[str]) -> tuple[Entry, ...]:
+    return tuple(e for e in record.entries if e.key in set(keys))
+
+
+def _score(wanted: Input, before: Mapping[str, Found]) -> Found:
+    """A derived score, resting on all that went into it."""
+    measured = {
+        name: scores.Measured(value=found.value, key=found.entries[0].key)
+        for name, found in before.items()
+        if name in wanted.of and found.value is not None and found.entries
+    }
+    made = scores.derive(wanted.score, measured)
+    if made.value is None:
+        return Found(reason=made.reason)
+    entries = tuple(
+        e for name in wanted.of for e in before[name].entries if e.key in set(made.used)
+    )
+    value = wanted.tokens.get(made.value, made.value) if isinstance(made.value, str) else made.value
+    return Found(entries=entries, value=value)
+
+
 def read(
     protocol: Protocol, lexicon: Lexicon, record: PatientRecord, t0: datetime, as_of: datetime
 ) -> Features:
@@ -227,24 +400,26 @@ def read(
         protocol: The pack's.
         lexicon: The pack's words for findings.
         record: Folded as of `as_of`.
-        t0: Index time: start of the CT.
+        t0: Index time.
         as_of: Aware UTC; what is later is not read.
     """
     numbers: dict[str, float] = {}
     findings: dict[str, int] | None = None
     comparators, used, missing = [], [], []
+    served = find_all(protocol.inputs, record, t0, as_of)
     for wanted in protocol.inputs:
-        entry, reason = choose_any(wanted, record, t0, as_of)
-        if entry is None:
-            missing.append(Missing(input=wanted.id, reason=reason, handling=_handling(wanted)))
+        found = served[wanted.id]
+        if not found.there:
+            handling = _handling(wanted)
+            missing.append(Missing(input=wanted.id, reason=found.reason, handling=handling))
             continue
         if wanted.kind == "report":
-            findings = states(lexicon, _section(wanted, entry))
+            findings = states(lexicon, _section(wanted, found.entries[0]))
         else:
-            numbers[wanted.id] = _number(wanted, entry, t0)
-            if isinstance(entry.value, Quantity) and entry.value.comparator:
+            numbers[wanted.id] = _number(wanted, found)
+            if any(isinstance(e.value, Quantity) and e.value.comparator for e in found.entries):
                 comparators.append(wanted.id)
-        used.append(_used(wanted, entry))
+        used += [_used(wanted, entry) for entry in found.entries]
     return Features(
         numbers=numbers,
         findings=findings,
@@ -254,20 +429,10 @@ def read(
     )
 
 
-def choose_any(
-    wanted: Input, record: PatientRecord, t0: datetime, as_of: datetime
-) -> tuple[Entry | None, str]:
-    """The entry that serves an input of any kind, or None and why there is none."""
-    if wanted.kind in ("quantity", "report"):
-        return choose(wanted, record, t0, as_of)
-    entry = record.demographic("birth_date" if wanted.kind == "age" else "sex")
-    if entry is None or entry.source.origin == "own":
-        return None, "nothing received"
-    if wanted.kind == "age" and not isinstance(entry.value, When):
-        return None, "received, but not as a date"
-    if wanted.kind == "sex" and sex(entry) is None:
-        return None, "received, but neither male nor female"
-    return entry, ""
+def _number(wanted: Input, found: Found) -> float:
+    value = wanted.tokens[found.value] if isinstance(found.value, str) else found.value
+    assert value is not None
+    return transformed(wanted, value)
 
 
 def sex(entry: Entry) -> str | None:
@@ -279,18 +444,6 @@ def sex(entry: Entry) -> str | None:
     elif isinstance(value, Text):
         word = value.text
     return {"male": "male", "m": "male", "female": "female", "f": "female"}.get(word.lower())
-
-
-def _number(wanted: Input, entry: Entry, t0: datetime) -> float:
-    if wanted.kind == "sex":
-        return 1.0 if sex(entry) == "male" else 0.0
-    if wanted.kind == "age":
-        assert isinstance(entry.value, When)
-        least, greatest = age_years(entry.value, t0)
-        return (least + greatest) / 2
-    found = quantity(wanted, entry)
-    assert found is not None
-    return transformed(wanted, found)
 
 
 def _used(wanted: Input, entry: Entry) -> Used:
@@ -308,50 +461,3 @@ def _handling(wanted: Input) -> str:
     if wanted.kind == "report":
         return "the text score is left out; the weights fitted without reports are used"
     return "masked; the model was trained with this input missing at random"
-
-
-def states(lexicon: Lexicon, findings: str) -> dict[str, int]:
-    """What the findings section says of each finding of the lexicon.
-
-    A cue reaches to the end of its clause. Said twice, presence wins over absence over doubt.
-
-    Returns:
-        Finding id -> 1 present, -1 absent, 0 doubtful or not told.
-    """
-    said: dict[str, set[int]] = {f.id: set() for f in lexicon.findings}
-    for clause in _clauses(lexicon.breaks, findings.casefold()):
-        for finding in lexicon.findings:
-            for word in _words(finding.words):
-                at = clause.find(word)
-                if at >= 0:
-                    said[finding.id].add(_polarity(lexicon, clause[:at], clause[at + len(word) :]))
-    return {k: 1 if 1 in v else -1 if -1 in v else 0 for k, v in said.items()}
-
-
-def recognised(lexicon: Lexicon, findings: str) -> int:
-    """How many findings of the lexicon are named at all, denied and doubtful ones counted."""
-    text = findings.casefold()
-    return sum(any(w in text for w in _words(f.words)) for f in lexicon.findings)
-
-
-def _words(by_language: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    return tuple(w.casefold() for words in by_language.values() for w in words)
-
-
-def _clauses(breaks: Sequence[str], text: str) -> list[str]:
-    for mark in breaks:
-        text = text.replace(mark, "\n")
-    return [c for c in text.split("\n") if c.strip()]
-
-
-def _polarity(lexicon: Lexicon, before: str, after: str) -> int:
-    if _cued(lexicon.hedge, before, after):
-        return 0
-    return -1 if _cued(lexicon.negation, before, after) else 1
-
-
-def _cued(cues: Cues, before: str, after: str) -> bool:
-    padded = f" {before}"
-    return any(w in padded for w in _words(cues.before)) or any(
-        w in after for w in _words(cues.after)
-    )

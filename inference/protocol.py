@@ -6,12 +6,14 @@ that are not trained yet: readiness needs nothing more. Source: models.md 1; mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from inference.scores import SCORES
 from inference.toml_table import Table, document
 from mappings.codes import is_loinc
 from mappings.record import Kind
@@ -21,9 +23,12 @@ Scope = Literal["predict", "analyse", "both"]
 IndexEvent = Literal["study", "procedure", "assessment"]
 Silence = Literal["met", "unknown"]
 Otherwise = Literal["unknown", "not_met"]
-InputKind = Literal["quantity", "age", "sex", "report"]
+InputKind = Literal[
+    "quantity", "age", "sex", "report", "score", "answer", "history", "gene_burden", "variant"
+]
 Transform = Literal["identity", "log"]
 Window = tuple[int, int]
+_NO_TOKENS: Mapping[str, float] = MappingProxyType({})
 FOLDER = Path(__file__).parent / "protocols"
 
 
@@ -215,6 +220,12 @@ class Input:
         plausible: Values outside are not features.
         window_days: First and last day relative to the index time.
         section: Part of a report that is read; the others never are.
+        score: Name in `scores.SCORES`.
+        of: Ids of earlier inputs that the score takes, named as it names them.
+        tokens: Word of an answer or of a score's category -> number.
+        silence: What it means that nobody told of a history.
+        genes: HGNC symbols.
+        variant: Coding or protein change of the one gene ("c.747G>T", "p.Arg249Ser").
     """
 
     id: str
@@ -228,6 +239,12 @@ class Input:
     window_days: Window | None = None
     transform: Transform = "identity"
     section: str = ""
+    score: str = ""
+    of: tuple[str, ...] = ()
+    tokens: Mapping[str, float] = field(default_factory=lambda: _NO_TOKENS)
+    silence: Literal["absent", "unknown"] = "unknown"
+    genes: tuple[str, ...] = ()
+    variant: str = ""
 
 
 _TEXTS = ("id", "version", "title", "study", "question", "intended_use", "not_for", "licence")
@@ -421,23 +438,36 @@ def _trigger(t: Table) -> Trigger:
 
 def _input(t: Table) -> Input:
     kind: InputKind = t.one_of("kind", InputKind)
-    read_of_entries = kind in ("quantity", "report")
+    of_codes = kind in ("quantity", "report", "answer", "history")
     quantity = kind == "quantity"
+    score = kind == "score"
     made = Input(
         id=t.text("id"),
         kind=kind,
         modality=t.text("modality"),
         display=t.text("display"),
         required=t.truth("required"),
-        codes=t.texts("codes") if read_of_entries else (),
+        codes=t.texts("codes") if of_codes else (),
         unit=t.text("unit") if quantity else "",
         plausible=t.span("plausible") if quantity else None,
-        window_days=_days(t) if read_of_entries else None,
-        transform=t.one_of("transform", Transform) if quantity else "identity",
+        window_days=_days(t) if of_codes else None,
+        transform=t.one_of("transform", Transform) if quantity or score else "identity",
         section=t.text("section") if kind == "report" else "",
+        score=t.text("score") if score else "",
+        of=t.texts("of") if score else (),
+        tokens=_tokens(t.table("tokens")) if kind == "answer" or t.has("tokens") else _NO_TOKENS,
+        silence=t.one_of("silence", Literal["absent", "unknown"])
+        if kind == "history"
+        else "unknown",
+        genes=t.texts("genes") if kind in ("gene_burden", "variant") else (),
+        variant=t.text("variant") if kind == "variant" else "",
     )
     t.end()
     return made
+
+
+def _tokens(t: Table) -> dict[str, float]:
+    return {word: t.number(word) for word in t.rest()}
 
 
 def _agree(p: Protocol, doc: Table) -> None:
@@ -453,6 +483,8 @@ def _agree(p: Protocol, doc: Table) -> None:
             raise doc.refuse(f"{here}.codes", "nothing that a resection tells")
         _ends_at_the_lock(p, doc, here, i.window_days)
         _known_terms(doc, here, i)
+        if i.kind == "score":
+            _known_score(doc, here, i, ids[:n])
     for n, rule in enumerate(p.rules):
         _agree_on_rule(p, doc, f"rules[{n}]", rule, set(ids))
 
@@ -494,10 +526,20 @@ def _ends_at_the_lock(p: Protocol, doc: Table, here: str, window: Window | None)
         raise doc.refuse(f"{here}.window_days", expected)
 
 
+def _known_score(doc: Table, here: str, i: Input, before: Sequence[str]) -> None:
+    """A score of another name, or of inputs that come later, would be missing for ever."""
+    score = SCORES.get(i.score)
+    if score is None:
+        raise doc.refuse(f"{here}.score", f"one of {', '.join(SCORES)}")
+    for name in i.of:
+        if name not in before:
+            raise doc.refuse(f"{here}.of", f"ids of inputs above; {name} is none")
+
+
 def _known_terms(doc: Table, here: str, i: Input) -> None:
     """A unit that nobody defined converts to nothing; a mistyped code would wait for ever."""
     if i.kind == "quantity" and normalise(i.unit, {}) != i.unit:
         raise doc.refuse(f"{here}.unit", "a UCUM unit")
-    for code in i.codes:
+    for code in i.codes if i.kind != "history" else ():
         if not is_loinc(code):
             raise doc.refuse(f"{here}.codes", f"LOINC codes; {code} is none")

@@ -225,7 +225,7 @@ def _find(selector: Selector, case: Case) -> _Found:
     certain: list[Entry] = []
     possible: list[Entry] = []
     for entry in case.record.of_kind(selector.kind):
-        if entry.source.origin == "own" or not matches(entry, selector.codes):
+        if entry.source.origin == "own" or not features.coded_as(entry, selector.codes):
             continue
         place = _place(entry.effective, selector.window_days, case)
         if place == "outside":
@@ -251,23 +251,6 @@ def _place(
     if when.latest < low or not features.not_after(when, high):
         return "outside"
     return "inside" if low <= when.earliest and when.latest <= high else "unclear"
-
-
-def matches(entry: Entry, codes: Sequence[str]) -> bool:
-    """Whether any coding of an entry is one of the codes, below one, or in a range of ICD-10."""
-    codings = (entry.code, *entry.alternates) if entry.code else entry.alternates
-    if "*" in codes:
-        return True
-    return any(_matches(coding.code, code) for coding in codings for code in codes)
-
-
-def _matches(sent: str, code: str) -> bool:
-    if code.endswith("*"):
-        return sent.startswith(code[:-1])
-    first, dash, last = code.partition("-")
-    if dash and first[:1].isalpha():
-        return first <= sent[: len(first)].upper() <= last
-    return sent == code
 
 
 def _says(entry: Entry, values: Sequence[str]) -> bool:

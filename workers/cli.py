@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from workers.cohort import app as cohort
 from workers.settings import BadSettings, Settings
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ quarantine = typer.Typer(no_args_is_help=True, help="What was set aside for a pe
 app.add_typer(quarantine, name="quarantine")
 codes = typer.Typer(no_args_is_help=True, help="Local codes and units that no map knows.")
 app.add_typer(codes, name="codes")
+app.add_typer(cohort, name="cohort")
 console = Console()
 errors = Console(stderr=True)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference import features
+from inference.findings import states
 from inference.manifest import Lexicon
 from inference.protocol import Input
 from inference.training.cohort import labs_of
@@ -38,5 +39,5 @@ def demographics(rows: Sequence[dict[str, Any]]) -> NDArray[np.float32]:
 
 def findings(lexicon: Lexicon, rows: Sequence[dict[str, Any]]) -> NDArray[np.float32]:
     """(n, findings) states of the report's findings section."""
-    said = [features.states(lexicon, r["findings"]) for r in rows]
+    said = [states(lexicon, r["findings"]) for r in rows]
     return np.array([[s[f.id] for f in lexicon.findings] for s in said], np.float32)

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.training import liver_ct, liver_report
-from inference.training.liver_report import Language, State
+from inference.training.cohorts.narrative import Language, State
+from inference.training.cohorts.volume import Render, Scanner
 
 GENERATOR = "liver-cohort/1"
 LATENTS = ("wash_out", "rim", "marker", "function", "report")
@@ -41,17 +42,17 @@ class Site:
     name: str
     language: Language
     shift: float  # logit of prevalence
-    scanner: liver_ct.Scanner
+    scanner: Scanner
     missing_nc: float
     missing_dl: float
     missing_marker: float
 
 
 SITES: tuple[Site, ...] = (
-    Site("site-1", "zh", 0.75, liver_ct.Scanner(9.5, 0, 0.02, 3.0), 0.10, 0.20, 0.20),
-    Site("site-2", "zh", 0.25, liver_ct.Scanner(11.0, 1, 0.02, 4.0), 0.20, 0.25, 0.30),
-    Site("site-3", "en", -0.25, liver_ct.Scanner(10.0, 0, 0.03, 3.0), 0.15, 0.30, 0.25),
-    Site("site-4", "en", -0.75, liver_ct.Scanner(12.5, 1, 0.03, 5.0), 0.25, 0.15, 0.35),
+    Site("site-1", "zh", 0.75, Scanner(9.5, 0, 0.02, 3.0), 0.10, 0.20, 0.20),
+    Site("site-2", "zh", 0.25, Scanner(11.0, 1, 0.02, 4.0), 0.20, 0.25, 0.30),
+    Site("site-3", "en", -0.25, Scanner(10.0, 0, 0.03, 3.0), 0.15, 0.30, 0.25),
+    Site("site-4", "en", -0.75, Scanner(12.5, 1, 0.03, 5.0), 0.25, 0.15, 0.35),
 )
 
 
@@ -226,7 +227,7 @@ def _study(
     kept: tuple[str, ...],
     measure: bool,
     erased: bool,
-) -> liver_ct.Render:
+) -> Render:
     """The rendered CT, channels of absent phases at 0."""
     channels = tuple(PHASES.index(p) for p in kept)
     made = liver_ct.render(

@@ -63,7 +63,13 @@ _PACK_READERS = {
     "text", "number", "whole", "truth", "one_of", "texts", "numbers", "span", "table", "tables",
     "raw", "has", "day", "moment",
 }  # fmt: skip
-_PACK_KEYS = keys(_HOUSE / "inference" / "manifest.py", _PACK_READERS)
+_PACK_KEYS = sorted(
+    {
+        key
+        for name in ("manifest.py", "protocol.py")
+        for key in keys(_HOUSE / "inference" / name, _PACK_READERS)
+    }
+)
 
 
 def mentioned(key: str, text: str) -> bool:

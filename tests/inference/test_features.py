@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from inference import features
+from inference import features, findings
 from inference.packs import Pack
 from inference.training import liver, liver_report
 from inference.training.examples import AS_OF, T0
@@ -129,7 +129,7 @@ def test_the_digest_is_of_the_value_and_not_of_the_message(lab: Make) -> None:
 )
 def test_negation_and_hedging_are_read(pack: Pack, text: str, finding: str, expected: int) -> None:
     """English and Chinese; a cue reaches to the end of its clause."""
-    assert expected == features.states(pack.lexicon, text)[finding]
+    assert expected == findings.states(pack.lexicon, text)[finding]
 
 
 def test_the_cohorts_reports_are_read_as_they_were_meant(pack: Pack) -> None:
@@ -137,7 +137,7 @@ def test_the_cohorts_reports_are_read_as_they_were_meant(pack: Pack) -> None:
     meaning = {"present": 1, "absent": -1, "hedged": 0, "unmentioned": 0}
     for index in range(300):
         patient = liver.patient(4, index, render=False)
-        said = features.states(pack.lexicon, patient.findings)
+        said = findings.states(pack.lexicon, patient.findings)
         for finding, state in zip(liver_report.FINDINGS, patient.truth.states, strict=True):
             assert meaning[state] == said[finding.name]
 

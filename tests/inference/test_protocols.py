@@ -10,9 +10,10 @@ from itertools import count
 
 import pytest
 
-from inference import eligibility, protocol
+from inference import eligibility, features, protocol
 from inference.eligibility import Readiness
 from inference.errors import ManifestRefused
+from inference.manifest import Cues, Lexicon
 from inference.protocol import FOLDER, Protocol
 from inference.rules import StudySummary
 from inference.toml_table import document
@@ -269,6 +270,30 @@ def test_what_is_missing_is_waited_for(name: str, rule: str, code: str) -> None:
     assert "waiting" == judged(name, facts).state
 
 
+@pytest.mark.parametrize(("name", "rule", "told", "expected"), CASES)
+def test_what_is_asked_for_decides(
+    name: str, rule: str, told: Iterable[Entry], expected: str
+) -> None:
+    """The part of the record that readiness asks for gives the answer of the whole record."""
+    entries, studies = as_if(fitting(name), *told)
+    p, as_of = protocol.shipped()[name], NOW if rule != "follow_up" else NOW + timedelta(days=900)
+    as_of = T0 if p.index.on == "assessment" else as_of
+    whole = PatientRecord.of(entries, as_of=as_of)
+    study = eligibility.index_study(p, studies, as_of)
+    wanted = eligibility.asked(p, eligibility.index_time(p, whole, study, as_of), as_of)
+    part = [
+        e
+        for e in entries
+        if e.kind in wanted.kinds
+        or e.key.removeprefix("patient/") in wanted.demographics
+        or wanted.spans_hold(e)
+    ]
+    record = PatientRecord.of(part, as_of=as_of)
+    found = eligibility.readiness(p, record, studies, as_of).rules
+    assert eligibility.readiness(p, whole, studies, as_of).rules == found
+    assert expected == next(r.verdict for r in found if r.rule == rule)
+
+
 def test_pre_and_post_part_at_the_operation() -> None:
     """PRE is over when surgery began; what it reads ends before; POST waits for pathology."""
     entries, studies = fitting("hcc_ar_pre")
@@ -364,3 +389,72 @@ def test_the_error_names_the_line() -> None:
     assert (line, f"x.toml:{line}: rules[1].majority") == (
         caught.value.line, str(caught.value).removeprefix("pack refused: ").partition(": exp")[0]
     )  # fmt: skip
+
+
+def found(name: str, *entries: Entry, t0: datetime = T0) -> dict[str, features.Found]:
+    """What serves each input of a protocol."""
+    record = PatientRecord.of(entries, as_of=NOW)
+    return features.find_all(protocol.shipped()[name].inputs, record, t0, NOW)
+
+
+def quantity(name: str, text: str, days: float = -3, comparator: str | None = None) -> Entry:
+    """A laboratory value."""
+    code, unit = {**LABS, "NEU": ("751-8", "10*3/uL"), "LYM": ("731-0", "10*3/uL")}[name]
+    return entry("observation", code, days, Quantity(Decimal(text), unit, text, "", comparator))
+
+
+def test_a_score_rests_on_what_went_into_it() -> None:
+    """FIB-4 of 55 years, AST 80, ALT 64, PLT 100: 5.5, with the keys of all four."""
+    told = [*born(1970), quantity("AST", "80"), quantity("ALT", "64"), quantity("PLT", "100")]
+    made = found("hcc_ar_post", *told)["FIB4"]
+    assert isinstance(made.value, float)
+    years = features.age_years(When(datetime(1970, 6, 1), "day"), T0)
+    assert sum(years) / 2 * 80 / (100 * 8) == pytest.approx(made.value)
+    assert {e.key for e in made.entries} == {e.key for e in told if e.key != "patient/sex"}
+
+
+def test_a_score_without_a_part_says_which() -> None:
+    """No platelets, no FIB-4."""
+    made = found("hcc_ar_post", *born(), quantity("AST", "80"), quantity("ALT", "64"))["FIB4"]
+    assert not made.there
+    assert "PLT" in made.reason
+
+
+def test_a_score_of_a_value_at_the_end_of_an_assay_says_so() -> None:
+    """AST below its detection limit: FIB-4 is at a limit, too."""
+    p = protocol.shipped()["hcc_ar_post"]
+    told = [*born(), quantity("AST", "5", comparator="<"), quantity("ALT", "9")]
+    record = PatientRecord.of([*told, quantity("PLT", "200")], as_of=NOW)
+    lexicon = Lexicon(
+        findings=(), negation=Cues(before={}, after={}), hedge=Cues(before={}, after={}), breaks=()
+    )
+    made = features.read(p, lexicon, record, T0, NOW)
+    assert {"AST", "FIB4", "APRI"} == set(made.comparators)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [("pT3", "pT3"), ("T1A", "T1a"), ("pTx", None), ("3", None)]
+)
+def test_an_answer_is_one_of_the_words_or_missing(answer: str, expected: str | None) -> None:
+    """Case is forgiven, another word never guessed."""
+    made = found("crlm_2y", COLECTOMY, coded("21899-0", answer))["pT"]
+    assert expected == made.value
+    assert made.there == (expected is not None)
+
+
+def test_a_history_is_told_or_declared_absent() -> None:
+    """Hepatitis B that nobody told counts as none; tobacco that nobody told is unknown."""
+    told = found("pan_cancer_now", entry("condition", "B18.104", -900))
+    assert 1.0 == told["hepatitis_b"].value
+    nothing = found("pan_cancer_now")
+    assert (0.0, ()) == (nothing["hepatitis_b"].value, nothing["hepatitis_b"].entries)
+    assert not nothing["smoking"].there
+    ancient = found("pan_cancer_now", entry("condition", "B18.104", -9000))
+    assert not ancient["hepatitis_b"].there
+
+
+def test_a_gene_that_was_not_tested_is_missing() -> None:
+    """Never 0."""
+    made = found("pan_cancer_now", *born())["germline"]
+    assert not made.there
+    assert "BRCA1" in made.reason

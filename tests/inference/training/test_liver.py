@@ -11,6 +11,7 @@ import pytest
 
 from inference.evaluation import metrics
 from inference.training import bound, liver, liver_ct, liver_report
+from inference.training.cohorts import volume
 from inference.training.liver import SyntheticPatient
 from mappings.units import is_ucum
 
@@ -96,8 +97,8 @@ def test_the_best_reader_measures_without_bias_and_as_well_as_it_says(
 def test_noise_has_the_power_it_claims() -> None:
     """Unit variance after smoothing."""
     rng = np.random.default_rng(0)
-    noise = liver_ct._smooth(rng.standard_normal((8, *liver_ct.GRID), dtype=np.float32), 2)
-    assert pytest.approx(1, rel=0.02) == float((noise * liver_ct._NOISE_SCALE).std())
+    noise = volume.smooth(rng.standard_normal((8, *liver_ct.GRID), dtype=np.float32), 2)
+    assert pytest.approx(1, rel=0.02) == float((noise * volume.spectrum(liver_ct.GRID).scale).std())
 
 
 def test_the_bound_is_the_brute_force_answer(some: list[SyntheticPatient]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference import features, packs, tensors
+from inference import features, findings, packs, tensors
 from inference.training import examples, liver
 from mappings import hl7v2
 from mappings.dicom import part10
@@ -83,7 +83,7 @@ def test_findings_through_hl7_are_the_generators(chart: Chart, pack: packs.Pack)
     said = report.details["sections"]["findings"]
     assert chart.synthetic.findings.split() == said.split()
     lexicon = pack.lexicon
-    assert features.states(lexicon, chart.synthetic.findings) == features.states(lexicon, said)
+    assert findings.states(lexicon, chart.synthetic.findings) == findings.states(lexicon, said)
 
 
 def test_sex_and_birth_date_through_hl7_are_the_generators(chart: Chart):

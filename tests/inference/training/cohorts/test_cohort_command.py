@@ -1,0 +1,61 @@
+"""`oncord cohort`: a table of clauses, and a patient's messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from inference.training.cohorts import check, studies
+from mappings.outbound.result import SYNTHETIC_WORDS
+from workers.cohort import app
+
+RUN = CliRunner()
+
+
+def test_liver_is_checked_by_the_same_command():
+    """Its own contract, each clause with its figure; the status says whether all hold."""
+    found = RUN.invoke(app, ["check", "liver", "--patients", "30"], env={"COLUMNS": "200"})
+    assert found.exit_code == ("FAILS" in found.output)
+    for words in ("difficulty contract of liver", "full Bayes AUC", "site alone", "label noise"):
+        assert words in found.output
+
+
+def test_an_unknown_study_is_named_with_those_there_are():
+    """Status 2 and one line, from both commands."""
+    for arguments in (["check", "lung"], ["messages", "lung", "1"]):
+        found = RUN.invoke(app, arguments)
+        assert 2 == found.exit_code
+        assert "'lung' is not declared" in found.output
+
+
+def test_too_few_patients_are_refused():
+    """Figures of nothing are not printed."""
+    for study, count in (("breast", "999"), ("liver", "29")):
+        found = RUN.invoke(app, ["check", study, "--patients", count])
+        assert 2 == found.exit_code
+        assert f"{count} patients measure nothing" in found.output
+
+
+def test_messages_writes_hl7_of_one_patient():
+    """A registration first, then results; marked as synthetic."""
+    found = RUN.invoke(app, ["messages", "crlm", "5"])
+    assert 0 == found.exit_code
+    assert found.output.startswith("MSH|^~\\&|COHORT|")
+    assert "ADT^A04" in found.output
+    assert "2039-6^^LN" in found.output
+    assert "SYN-" in found.output
+
+
+def test_the_page_carries_the_words_and_every_study():
+    """models.md 4.4: they stand wherever a figure stands."""
+    page = (Path(__file__).parents[4] / "docs" / "reference" / "cohorts.md").read_text("utf-8")
+    plain = " ".join(page.replace("*", "").replace("> ", "").split())
+    assert SYNTHETIC_WORDS.replace("*", "") in plain
+    assert all(f"`{name}`" in page for name in check.names())
+    assert all(studies.study(n).registry in page for n in studies.declared())
+
+
+def test_studies_are_found_by_listing():
+    """The five of the plan; helpers beside them are no studies."""
+    assert {"liver", "crlm", "hcc", "breast", "pan"} == set(check.names())
