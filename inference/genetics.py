@@ -328,7 +328,7 @@ def _groups(record: PatientRecord) -> list[_Group]:
         code = next((c for c in CODES if entry.has_code(c)), None)
         if code is not None:
             made.setdefault(place, _Group(place[0])).rows[code].append(entry)
-    _interpret(made, told)
+    _interpret(made)
     _origins(made)
     return list(made.values())
 
@@ -339,21 +339,19 @@ def _parent(entry: Entry) -> str:
     return entry.key.rpartition(f"/{code}")[0]
 
 
-def _interpret(groups: dict[tuple[str, str], _Group], told: Iterable[Entry]) -> None:
+def _interpret(groups: dict[tuple[str, str], _Group]) -> None:
     """Give a significance that was told apart to the variants it is derived from."""
-    about = {e.key: e.details["derived_from"] for e in told if "derived_from" in e.details}
-    if not about:
-        return
     named_by = {
         _name(str(entry.details.get("reference") or "")): group
         for group in groups.values()
         for entry in group.of(_ASSESSMENT)
     }
-    for (_, key), group in groups.items():
-        for reference in about.get(key, ()):
-            target = named_by.get(_name(reference))
-            if target is not None and target is not group:
-                target.rows[_SIGNIFICANCE] += group.of(_SIGNIFICANCE)
+    for group in groups.values():
+        for entry in list(group.of(_SIGNIFICANCE)):
+            for reference in entry.details.get("derived_from", ()):
+                target = named_by.get(_name(reference))
+                if target is not None and target is not group:
+                    target.rows[_SIGNIFICANCE].append(entry)
 
 
 def _name(reference: str) -> str:

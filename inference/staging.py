@@ -36,9 +36,7 @@ class Answer:
 
 _Reader = Callable[[str], Answer | None]
 
-_NOT_ASSESSED = Answer(value=None, reason="not assessed")
 _DOUBTFUL = Answer(value=None, reason="doubtful")
-_UNREAD = Answer(value=None, reason="answer is not understood")
 _NOT_ASSESSED_WORDS = re.compile(
     r"未查|未检(?!出|测到)|未做|未评估|未送检|不适用|无法评估|不能评估|"
     r"not (?:assessed|examined|applicable|performed|evaluated|tested)|cannot be (?:assessed|"
@@ -75,21 +73,25 @@ def read(kind: str, value: Value | None) -> Answer:
     if any(_DOUBTFUL_WORDS.search(word) for word in words):
         return _DOUBTFUL
     told = {answer.value: answer for answer in found if answer.value is not None}
-    if len(told) > 1 and told.keys() & _GRADED.get("present", frozenset()):
+    if told.keys() & _GRADED:
         told.pop("present", None)
     if len(told) == 1:
         return next(iter(told.values()))
+    return Answer(value=None, reason=_why(words, found))
+
+
+# Beside a grade, that it is there says nothing else.
+_GRADED = frozenset({"M1", "M2"})
+
+
+def _why(words: list[str], found: list[Answer]) -> str:
+    """Why several answers, or none, give no value."""
+    told = sorted({answer.value for answer in found if answer.value is not None})
     if told:
-        return Answer(
-            value=None, reason=f"code and words disagree: {', '.join(sorted(map(str, told)))}"
-        )
+        return f"code and words disagree: {', '.join(told)}"
     if any(_NOT_ASSESSED_WORDS.search(word) for word in words):
-        return _NOT_ASSESSED
-    return next(iter(found), _UNREAD)
-
-
-# An answer that only says that it is there, beside one that says how much.
-_GRADED: Mapping[str, frozenset[str | None]] = {"present": frozenset({"M1", "M2"})}
+        return "not assessed"
+    return next((answer.reason for answer in found), "answer is not understood")
 
 
 def _words(value: Value | None) -> tuple[list[str], list[str]]:

@@ -111,6 +111,11 @@ def immunization(code: str, filler: str, given: When | None) -> str:
     return f"immunization/{bounded(code)}/@{stamp(given) if given else ''}"
 
 
+def dated(kind: str, code: str, moment: When) -> str:
+    """Weak key of what has no number: what and when (a drug, a specimen, a consent)."""
+    return f"{kind}/{bounded(code)}/@{stamp(moment)}"
+
+
 def appointment(placer: str, filler: str, start: When | None) -> str:
     """Key of an appointment: its filler number, else, weakly, its placer number or its start."""
     if filler:

@@ -22,6 +22,7 @@ _MAPPED = frozenset(
         "subject",
     }
     | {"onsetDateTime", "onsetPeriod", "onsetString", "abatementDateTime", "abatementPeriod"}
+    | {"onsetAge", "abatementAge", "abatementString"}
     | {"recordedDate", "bodySite", "stage", "note", "contained", "encounter"}
 )
 
@@ -38,14 +39,17 @@ def entries(reading: Reading) -> list[Entry]:
         or next((c.code for c in reading.coded(reading.one("summary", stage)).codes), "")
         for stage in reading.all("stage")
     ]
-    sites = [reading.coded(s) for s in reading.all("bodySite")]
     details = {
         "clinical": clinical.codes[0].code if clinical.codes else "",
         "verification": word,
         "category": [c.code for i in reading.all("category") for c in reading.coded(i).codes],
+        "severity": reading.words("severity"),
         "stage": [s for s in stages if s],
-        "body_site": [c.code for s in sites for c in s.codes],
-        "abated": reading.text("abatementDateTime"),
+        "body_site": reading.words("bodySite"),
+        "onset": reading.measured("onsetAge") or reading.text("onsetString"),
+        "onset_ended": reading.text("end", reading.one("onsetPeriod")),
+        "abated": _abated(reading),
+        "recorded": reading.text("recordedDate"),
     }
     effective = reading.start("onset") or reading.when("recordedDate")
     reading.leftovers(_MAPPED)
@@ -63,3 +67,15 @@ def entries(reading: Reading) -> list[Entry]:
             details=details,
         )
     ]
+
+
+def _abated(reading: Reading) -> str:
+    """When it was over: a date, else the age or words that stand for one."""
+    period = reading.one("abatementPeriod")
+    return (
+        reading.text("abatementDateTime")
+        or reading.text("end", period)
+        or reading.text("start", period)
+        or reading.measured("abatementAge")
+        or reading.text("abatementString")
+    )

@@ -5,6 +5,7 @@ Source: FHIR R4 Observation; site rules 9, 10 and 12.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from mappings import keys
@@ -19,7 +20,10 @@ _MAPPED = frozenset(
     {"identifier", "status", "category", "code", "subject", "issued", "interpretation", "note"}
     | {"effectiveDateTime", "effectiveInstant", "effectivePeriod", "referenceRange", "component"}
     | {"dataAbsentReason", "method", "specimen", "basedOn", "contained", "encounter"}
+    | {"derivedFrom"}
 )
+# One resource for each variant: neither code and time nor what it is made of tell them apart.
+_SEVERAL = frozenset({"69548-6", "53041-0", "53037-8"})
 STATUSES: dict[str, Status] = table("fhir_statuses")  # type: ignore[assignment]  # checked by test
 
 
@@ -38,7 +42,8 @@ def entries(reading: Reading) -> list[Entry]:
         return []
     filler = reading.filler()
     name = code.code if code else ""
-    if filler or (effective is not None and not reading.text("id")):
+    dated = effective is not None and not reading.text("id") and name not in _SEVERAL
+    if filler or dated:
         key = keys.observation(name, filler, "", effective, None)
     else:
         key = reading.weak("observation")
@@ -56,17 +61,23 @@ def entries(reading: Reading) -> list[Entry]:
             found,
             concept=named,
             effective=effective,
-            twin=keys.twin(name, "", effective) if name else None,
-            details=details,
+            twin=keys.twin(name, "", effective) if name and name not in _SEVERAL else None,
+            details=details | {"derived_from": reading.references("derivedFrom")},
         )
     ]
+    told: Counter[str] = Counter()
     for number, component in enumerate(reading.all("component")):
-        made += _component(reading, component, number, made[0])
+        made += _component(reading, component, number, made[0], told)
     return made
 
 
-def _component(reading: Reading, component: Element, number: int, whole: Entry) -> list[Entry]:
-    """One component under its own code; its key hangs on the key of the whole."""
+def _component(
+    reading: Reading, component: Element, number: int, whole: Entry, told: Counter[str]
+) -> list[Entry]:
+    """One component under its own code; its key hangs on the key of the whole.
+
+    A list of genes is one code told several times (`told` counts them): each is a fact.
+    """
     concept = reading.coded(reading.one("code", component))
     path = f"component[{number}]."
     if not concept.codes:
@@ -74,17 +85,24 @@ def _component(reading: Reading, component: Element, number: int, whole: Entry) 
         return []
     name = concept.codes[0].code
     parent = whole.code.code if whole.code else ""
+    told[name] += 1
+    again = f"/{told[name]}" if told[name] > 1 else ""
+    twin = keys.twin(name, f"{parent}{again}", whole.effective)
     return [
         reading.entry(
             "observation",
-            f"{whole.key}/{name}",
+            f"{whole.key}/{name}{again}",
             f"{path}value[x]",
             whole.status,
             value(reading, component, path),
             concept=concept,
             effective=whole.effective,
-            twin=keys.twin(name, parent, whole.effective),
-            details=_details(reading, component) | {"component_of": parent},
+            twin=None if parent in _SEVERAL else twin,
+            details={
+                **_details(reading, component),
+                "component_of": parent,
+                "derived_from": whole.details.get("derived_from", []),
+            },
         )
     ]
 

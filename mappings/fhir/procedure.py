@@ -14,13 +14,13 @@ _STATUSES: dict[str, Status] = table("fhir_events")  # type: ignore[assignment] 
 _MAPPED = frozenset(
     {"identifier", "status", "code", "subject", "performedDateTime", "performedPeriod", "category"}
     | {"bodySite", "outcome", "reasonCode", "note", "contained", "encounter", "basedOn"}
+    | {"performedString", "performedAge", "complication"}
 )
 
 
 def entries(reading: Reading) -> list[Entry]:
     """One procedure."""
     concept = reading.coded(reading.one("code"))
-    sites = [reading.coded(s) for s in reading.all("bodySite")]
     reading.leftovers(_MAPPED)
     return [
         reading.entry(
@@ -33,8 +33,13 @@ def entries(reading: Reading) -> list[Entry]:
             effective=reading.start("performed"),
             details={
                 "status": reading.text("status"),
-                "body_site": [c.code for s in sites for c in s.codes],
+                "category": reading.words("category"),
+                "body_site": reading.words("bodySite"),
+                "outcome": reading.words("outcome"),
+                "complication": reading.words("complication"),
+                "reason": reading.words("reasonCode"),
                 "ended": reading.text("end", reading.one("performedPeriod")),
+                "performed": reading.text("performedString") or reading.measured("performedAge"),
             },
         )
     ]

@@ -124,13 +124,49 @@ class Reading:
                 return identity.order_number(self.site, value, (self.text("system", identifier),))
         return ""
 
+    def words(self, name: str, of: Element | None = None) -> list[str]:
+        """Codes of a CodeableConcept or a list of them; the words of one that has no code."""
+        found: list[str] = []
+        for item in self.all(name, of):
+            concept = self.coded(item)
+            found += [c.code for c in concept.codes] or ([concept.text] if concept.text else [])
+        return found
+
+    def measured(self, name: str, of: Element | None = None) -> str:
+        """A Quantity as number and unit as sent, for details; an empty string without a number."""
+        element = self.one(name, of)
+        number = element.get("value")
+        if isinstance(number, bool) or not isinstance(number, (int, float, Decimal)):
+            return ""
+        unit = self.text("code", element) or self.text("unit", element)
+        return f"{number} {unit}".strip()
+
+    def number(self, identifier: Element) -> str:
+        """An Identifier as `authority|value`, as numbers stand in keys and details; or empty."""
+        value, system = self.text("value", identifier), self.text("system", identifier)
+        return identity.order_number(self.site, value, (system,), filler=False)
+
+    def named(self, reference: Element) -> str:
+        """What a Reference names: its logical identifier, else its literal reference."""
+        return self.number(self.one("identifier", reference)) or self.text("reference", reference)
+
+    def business(self) -> str:
+        """The first identifier that has a system, as `authority|value`, or an empty string."""
+        for identifier in self.all("identifier"):
+            if self.text("value", identifier) and self.text("system", identifier):
+                return self.number(identifier)
+        return ""
+
     def key(self, kind: str) -> str:
         """A key by first business identifier, else by id on its server, else by content."""
-        for identifier in self.all("identifier"):
-            value, system = self.text("value", identifier), self.text("system", identifier)
-            if value and system:
-                return f"{kind}/{identity.order_number(self.site, value, (system,))}"
-        return self.weak(kind)
+        number = self.business()
+        return f"{kind}/{number}" if number else self.weak(kind)
+
+    def dated(self, kind: str, code: str, moment: When | None) -> str:
+        """As `key`; what has no id on a server is known by what and when before its content."""
+        if self.business() or self.text("id") or not code or moment is None:
+            return self.key(kind)
+        return keys.dated(kind, code, moment)
 
     def weak(self, kind: str) -> str:
         """A key by id on the server it came from, else by content."""

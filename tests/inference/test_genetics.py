@@ -349,6 +349,9 @@ def test_a_significance_told_apart_reaches_its_variant() -> None:
     for told in (implied, alone):
         whole = record(*by_fhir(called(rest, id="v1"), called(VUS, id="v2"), told))
         assert {"TP53": 1, "KRAS": 0} == burden(whole, ("TP53", "KRAS")).by_gene
+        # A record of asked codes alone holds no implication, only the significance in it.
+        asked = [e for e in whole.entries if e.code and e.code.code in genetics.CODES]
+        assert {"TP53": 1, "KRAS": 0} == burden(record(*asked), ("TP53", "KRAS")).by_gene
 
 
 @pytest.mark.parametrize(
@@ -420,3 +423,41 @@ def test_a_record_without_genetics_knows_nothing() -> None:
     assert (None, GENES, ()) == (found.count, found.unknown, found.keys)
     assert () == variants(record())
     assert genetics.Named(state=None, keys=()) == named(record(), "TP53", "c.1A>G")
+
+
+@pytest.mark.parametrize(
+    ("second", "significance", "count"),
+    [
+        ("LA26332-9^Likely pathogenic^LN", "likely pathogenic", 1),
+        ("LA6675-8^Benign^LN", None, None),
+    ],
+)
+def test_two_interpretations_of_one_variant(
+    second: str, significance: str | None, count: int | None
+) -> None:
+    """Harmful either way is harmful; harmful and benign at once is not known."""
+    implied = observation(
+        "diagnostic-implication", "", [("53037-8", second)],
+        id="i1", derivedFrom=[{"reference": "Observation/v1/_history/3"}],
+    )  # fmt: skip
+    whole = record(*by_fhir(called(TP53, id="v1"), implied))
+    assert [significance] == [v.significance for v in variants(whole)]
+    assert count == burden(whole, ("TP53",)).count
+
+
+def test_the_origin_of_a_sample_is_that_of_its_variants() -> None:
+    """Told once for the whole report; a group's own word comes first."""
+    report = oru([("", {"48002-0": "LA6683-2^胚系^LN"}), ("2a", VUS), ("2b", TP53)])
+    told = {v.gene: v.origin for v in variants(record(*by_hl7(report)))}
+    assert {"KRAS": "germline", "TP53": "somatic"} == told
+
+
+def test_genes_and_changes_that_nobody_pairs_are_not_paired() -> None:
+    """Two genes and two changes in one Observation: which belongs to which is not told."""
+    parts = [("48018-6", "^TP53"), ("48018-6", "^KRAS"),
+             ("48004-6", "^c.747G>T"), ("48004-6", "^c.35G>A")]  # fmt: skip
+    mixed = record(*by_fhir(observation("69548-6", PRESENT, parts)))
+    assert () == variants(mixed)
+    assert {"TP53": None, "KRAS": None} == burden(mixed, ("TP53", "KRAS")).by_gene
+    fusion = record(*by_fhir(observation("69548-6", PRESENT, parts[:3])))
+    assert ["TP53", "KRAS"] == [v.gene for v in variants(fusion)]

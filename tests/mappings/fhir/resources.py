@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from mappings.conversion import Conversion
+from mappings.record import Entry, Identifier
+
 MRN = "https://hospital.example/ns/mrn"
 LAB = "https://hospital.example/ns/lab"
+WHO = Identifier("SYN-1", MRN, "MR")
+SUBJECT = {"reference": "Patient/p"}
+Read = Callable[..., Conversion]
+
+
+def one(conversion: Conversion) -> Entry:
+    """The first entry."""
+    return conversion.entries[0]
+
+
+def concept(code: str, system: str = "http://snomed.info/sct", text: str = "") -> dict[str, Any]:
+    """A CodeableConcept of one coding."""
+    made: dict[str, Any] = {"coding": [{"system": system, "code": code}]}
+    return {**made, "text": text} if text else made
 
 
 def patient(**fields: Any) -> dict[str, Any]:

@@ -9,11 +9,27 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from resources import bundle, observation, patient
+from resources import SUBJECT, bundle, observation, patient
 
 from mappings.errors import InvalidResource
 from mappings.fhir.door import outcome, parse, validate
 from mappings.tables import rows
+
+DRUG = {"subject": SUBJECT, "medicationCodeableConcept": {"text": "x"}}
+MAPPED: dict[str, dict[str, Any]] = {
+    "MedicationAdministration": {**DRUG, "status": "completed", "effectiveDateTime": "2026-01-01"},
+    "MedicationStatement": {**DRUG, "status": "active"},
+    "MedicationRequest": {**DRUG, "status": "active", "intent": "order"},
+    "Consent": {
+        "status": "active", "scope": {"text": "x"}, "category": [{"text": "x"}], "patient": SUBJECT,
+    },
+    "Specimen": {"status": "available", "type": {"text": "x"}, "subject": SUBJECT},
+    "FamilyMemberHistory": {
+        "status": "completed", "patient": SUBJECT, "relationship": {"text": "mother"},
+    },
+}  # fmt: skip
+for _name, _resource in MAPPED.items():
+    _resource["resourceType"] = _name
 
 
 def issues(data: dict[str, Any]) -> dict[str, str]:
@@ -71,6 +87,37 @@ def test_a_valid_resource_passes(data: dict[str, Any]) -> None:
 def test_a_bad_element_is_named(damage: dict[str, Any], expression: str, code: str) -> None:
     """Where and what kind, as OperationOutcome wants it."""
     assert code == issues(observation(**damage)).get(expression)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "expression", "code"),
+    [
+        ("MedicationAdministration", {"status": "given"}, "status", "code-invalid"),
+        ("MedicationAdministration", {"subject": None}, "subject", "required"),
+        (
+            "MedicationAdministration",
+            {"request": {"reference": "Task/1"}},
+            "request.reference",
+            "value",
+        ),
+        ("MedicationStatement", {"status": "taken"}, "status", "code-invalid"),
+        ("MedicationRequest", {"intent": "wish"}, "intent", "code-invalid"),
+        ("Consent", {"status": "final"}, "status", "code-invalid"),
+        ("Consent", {"provision": {"type": "maybe"}}, "provision.type", "code-invalid"),
+        ("Consent", {"performer": [{"reference": "Device/1"}]}, "performer[0].reference", "value"),
+        ("Specimen", {"status": "gone"}, "status", "code-invalid"),
+        ("Specimen", {"parent": [{"reference": "Patient/1"}]}, "parent[0].reference", "value"),
+        ("FamilyMemberHistory", {"status": "active"}, "status", "code-invalid"),
+        ("FamilyMemberHistory", {"relationship": None}, "relationship", "required"),
+    ],
+)
+def test_the_door_takes_every_mapped_type_and_names_its_faults(
+    name: str, fields: dict[str, Any], expression: str, code: str
+) -> None:
+    """Drugs, consents, specimens and families: a valid one passes, a bad element is named."""
+    validate(MAPPED[name])
+    damaged = {k: v for k, v in {**MAPPED[name], **fields}.items() if v is not None}
+    assert code == issues(damaged).get(f"{name}.{expression}")
 
 
 def test_a_gender_outside_the_value_set_is_refused() -> None:

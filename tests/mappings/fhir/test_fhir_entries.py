@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,17 +12,26 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from resources import FILLER, LAB, MRN, bundle, observation, patient
+from resources import (
+    FILLER,
+    LAB,
+    MRN,
+    SUBJECT,
+    WHO,
+    Read,
+    bundle,
+    concept,
+    observation,
+    one,
+    patient,
+)
 
 from mappings import fhir
-from mappings.conversion import Conversion
 from mappings.errors import MappingError, NoPatientIdentifier, UnmappedStructure
 from mappings.record import (
     Attachment,
     Code,
     Coded,
-    Entry,
-    Identifier,
     Interval,
     Quantity,
     Ratio,
@@ -36,36 +44,23 @@ from mappings.record import (
 from mappings.site import Site
 from mappings.tables import table
 
-WHO = Identifier("SYN-1", MRN, "MR")
-SUBJECT = {"reference": "Patient/p"}
-Read = Callable[..., Conversion]
-
-
-@pytest.fixture(name="read")
-def read_(site: Site, source: Source) -> Read:
-    """Map a resource of the one patient."""
-
-    def read(resource: dict[str, Any], who: Any = WHO) -> Conversion:
-        return fhir.entries(resource, site=site, source=source, patient=who)
-
-    return read
-
-
-def one(conversion: Conversion) -> Entry:
-    """The first entry."""
-    return conversion.entries[0]
-
 
 def test_every_mapped_type_is_found_by_its_file_name() -> None:
     """One resource type is one file."""
     assert {
         "Condition",
+        "Consent",
         "DiagnosticReport",
         "Encounter",
+        "FamilyMemberHistory",
         "ImagingStudy",
+        "MedicationAdministration",
+        "MedicationRequest",
+        "MedicationStatement",
         "Observation",
         "Patient",
         "Procedure",
+        "Specimen",
     } == set(fhir.resource_types())
 
 
@@ -383,6 +378,22 @@ ELEMENTS = st.sampled_from(
         "text",
         "subject",
         "issued",
+        "medicationCodeableConcept",
+        "medicationReference",
+        "contained",
+        "dosage",
+        "provision",
+        "performer",
+        "policy",
+        "scope",
+        "collection",
+        "parent",
+        "container",
+        "relationship",
+        "condition",
+        "severity",
+        "derivedFrom",
+        "onsetAge",
     ]
 )
 
@@ -489,3 +500,104 @@ def test_a_missing_value_says_why(read: Read) -> None:
         details["flags"],
         details["range"],
     )
+
+
+def test_a_condition_tells_how_severe_it_is_and_when_it_was_over(read: Read) -> None:
+    """Severity, course, onset as an age and the end of a period."""
+    data = {
+        "resourceType": "Condition",
+        "subject": SUBJECT,
+        "code": concept("F03", "http://hl7.org/fhir/sid/icd-10"),
+        "severity": concept("24484000"),
+        "clinicalStatus": concept("resolved"),
+        "verificationStatus": concept("confirmed"),
+        "onsetAge": {"value": 61, "unit": "a"},
+        "abatementPeriod": {"start": "2025-01", "end": "2025-03"},
+        "recordedDate": "2025-04-01",
+    }
+    found = read(data)
+    assert () == found.findings
+    assert {
+        "severity": ["24484000"],
+        "clinical": "resolved",
+        "verification": "confirmed",
+        "onset": "61 a",
+        "abated": "2025-03",
+        "recorded": "2025-04-01",
+    }.items() <= one(found).details.items()
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ({"abatementDateTime": "2025-03-01"}, "2025-03-01"),
+        ({"abatementAge": {"value": 62, "unit": "a"}}, "62 a"),
+        ({"abatementString": "spring"}, "spring"),
+        ({"abatementPeriod": {"start": "2025-01"}}, "2025-01"),
+        ({}, ""),
+    ],
+)
+def test_the_end_of_a_condition_is_told_in_four_ways(
+    read: Read, sent: dict[str, Any], expected: str
+) -> None:
+    """abatement[x]."""
+    data = {"resourceType": "Condition", "subject": SUBJECT, "code": concept("B18.1"), **sent}
+    assert expected == one(read(data)).details.get("abated", "")
+
+
+def test_a_procedure_tells_where_how_and_with_what_outcome(read: Read) -> None:
+    """Codes where there are, else the words: a margin may be told as text."""
+    data = {
+        "resourceType": "Procedure",
+        "status": "completed",
+        "subject": SUBJECT,
+        "code": concept("107963000"),
+        "performedPeriod": {"start": "2026-11-01T08:00:00Z", "end": "2026-11-01T12:00:00Z"},
+        "bodySite": [concept("10200004"), {"text": "肝Ⅵ段"}],
+        "outcome": {"text": "R0"},
+        "complication": [concept("131148009")],
+        "reasonCode": [concept("C22.0", "http://hl7.org/fhir/sid/icd-10")],
+        "category": concept("387713003"),
+    }
+    found = read(data)
+    assert () == found.findings
+    assert {
+        "body_site": ["10200004", "肝Ⅵ段"],
+        "outcome": ["R0"],
+        "complication": ["131148009"],
+        "reason": ["C22.0"],
+        "category": ["387713003"],
+        "ended": "2026-11-01T12:00:00Z",
+    }.items() <= one(found).details.items()
+
+
+def test_each_variant_is_a_fact_whatever_names_it(read: Read) -> None:
+    """Neither id, nor filler number, nor time makes one variant of two; nor of two genes one."""
+    from mappings.record import PatientRecord
+
+    def variant(gene: str, **fields: Any) -> list[Any]:
+        components = [
+            {"code": concept("48018-6", "http://loinc.org"), "valueCodeableConcept": {"text": name}}
+            for name in (gene, "TERT")
+        ]
+        made = observation(
+            code=concept("69548-6", "http://loinc.org"),
+            valueQuantity=None,
+            component=components,
+            **fields,
+        )
+        return list(read(made).entries)
+
+    for names in ({}, {"id": "1"}):
+        other = dict.fromkeys(names, "2")
+        both = [*variant("TP53", **names), *variant("KRAS", **other)]
+        record = PatientRecord.of(both, as_of=datetime(2027, 1, 1, tzinfo=UTC))
+        genes = sorted(getattr(e.value, "text", "") for e in record.coded("48018-6"))
+        assert ["KRAS", "TERT", "TERT", "TP53"] == genes
+        assert 2 == len(record.coded("69548-6"))
+
+
+def test_what_an_observation_was_derived_from_is_kept(read: Read) -> None:
+    """A significance names the variant it is about."""
+    found = read(observation(derivedFrom=[{"reference": "Observation/v1"}]))
+    assert (["Observation/v1"], ()) == (one(found).details["derived_from"], found.findings)
