@@ -21,12 +21,13 @@ import structlog
 
 from interop import metrics
 from interop.ledger.intake import GroupCommit
-from interop.ledger.received import Received
+from interop.ledger.received import Received, Stored
 from interop.mllp_connection import BatchPending, Connection, Pending
+from interop.outcomes import Outcomes, Tell
 from interop.tls import Senders, TlsFiles
 from mappings.errors import UnreadableMessage
 from mappings.hl7v2 import batch as batches
-from mappings.hl7v2.ack import AckCode, AckError, ack
+from mappings.hl7v2.ack import SET_ASIDE, AckCode, AckError, ack
 from mappings.hl7v2.scan import Header, dedup_digest, lane, scan
 
 log = structlog.get_logger()
@@ -53,6 +54,8 @@ class MllpInterface:
         in_flight: Pipelined messages per connection before reading stops.
         peers: Networks that may connect; none named: all.
         senders: `MSH-3|MSH-4` taken; others are answered AR. None: all.
+        wait_s: Most seconds until a message of original mode is answered what became of it: AA when
+            it was applied or the time is over, AE when it was set aside. 0: AA when it is stored.
         reused: What a control id under other bytes is answered: `accept` or `refuse` (AE). It is
             kept and alarms either way.
         tls: Certificates, or None for plain text.
@@ -70,6 +73,7 @@ class MllpInterface:
     in_flight: int = 64
     peers: tuple[IPv4Network | IPv6Network, ...] = ()
     senders: Senders | None = None
+    wait_s: float = 0.0
     reused: Literal["accept", "refuse"] = "accept"
     tls: TlsFiles | None = None
     origin: str = "live"
@@ -95,6 +99,9 @@ class Listener:
     ) -> None:
         self.interface, self._commit = interface, commit
         self.now, self._next_control_id = now, next_control_id
+        # Read off the loop, unlike what the commit itself does with its ledger.
+        engine = commit.engine
+        self._outcomes = Outcomes(engine, interface.wait_s) if interface.wait_s else None
         self.open: set[Connection] = set()
         self.from_peer: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
@@ -104,7 +111,10 @@ class Listener:
         return await self._there(self._listen(host, port))
 
     async def stop(self) -> None:
-        """Stop listening and close every connection; what was submitted still commits."""
+        """Stop listening and close every connection; what was submitted still commits.
+
+        Who waits for an outcome is closed without an answer: sent again, it is a duplicate.
+        """
         await self._there(self._hang_up())
 
     async def _there(self, work: Coroutine[object, object, T]) -> T:
@@ -126,6 +136,8 @@ class Listener:
     async def _hang_up(self) -> None:
         if self._server is not None:
             self._server.close()
+            if self._outcomes is not None:
+                await self._outcomes.stop()
             for connection in list(self.open):
                 connection.close()
             await self._server.wait_closed()
@@ -137,7 +149,10 @@ class Listener:
             self._receive_batch(connection, raw, now, since)
             return
         header, item = self._judge(connection, raw, now)
-        pending = Pending(header, since)
+        self._submit(connection, Pending(header, since, _waits(item)), item)
+
+    def _submit(self, connection: Connection, pending: Pending, item: Received) -> None:
+        connection.expect(pending)
         self._commit.submit(item, lambda fate: connection.answer(pending, fate))
 
     def _judge(
@@ -156,20 +171,34 @@ class Listener:
         try:
             batch = batches.split(raw)
         except UnreadableMessage as error:
-            pending = Pending(None, since)
             item = self._kept(connection.lane, now, raw, reason=str(error))
-            self._commit.submit(item, lambda fate: connection.answer(pending, fate))
+            self._submit(connection, Pending(None, since), item)
             return
         envelope = b"\r".join(batch.envelope) + b"\r"
         reason = batch.complaint or f"envelope of {len(batch.messages)} messages"
         kept = self._kept(connection.lane, now, envelope, "ignored", reason, kind="batch")
         if batch.complaint:
             log.warning("mllp.batch_incomplete", interface=self.interface.name, reason=reason)
-        waiting = BatchPending(batch, len(batch.messages) + 1, since)
-        self._commit.submit(kept, lambda _fate: connection.answer_batch(waiting, None))
+        waiting = BatchPending(None, since, batch=batch, open=len(batch.messages) + 1)
+        connection.expect(waiting)
+        self._commit.submit(kept, lambda _fate: connection.answer_batch(waiting))
         for message in batch.messages:
             header, item = self._judge(connection, message, now)
-            self._commit.submit(item, connection.part_of(waiting, header))
+            fated = connection.part_of(waiting, header, waits=_waits(item))
+            self._commit.submit(item, fated)
+
+    def await_outcome(self, header: Header | None, fate: Stored, tell: Tell) -> None:
+        """Tell the answer to a stored message when it was worked, or `wait_s` is over."""
+        refused = fate.seen == "reused" and self.interface.reused == "refuse"
+        if self._outcomes is None or header is None or refused:
+            tell(fate.reply)
+            return
+        self._outcomes.wait(
+            fate.id,
+            fate.reply,
+            lambda: self._reply(header, "AE", SET_ASIDE, self.now()),
+            tell,
+        )
 
     def batch_reply(self, batch: batches.Batch, replies: Sequence[bytes]) -> bytes:
         """The framed answer to a batch."""
@@ -202,7 +231,7 @@ class Listener:
             body=raw,
             reply=self._reply(header, code, error, now),
             reply_if_reused=self._reused(header, now) if interface.reused == "refuse" else None,
-            code=code,
+            code="" if self._outcomes is not None and code == "AA" else code,
             origin=interface.origin,
             state="rejected" if error else "received",
             reason=error.text if error else "",
@@ -282,6 +311,12 @@ class Listener:
         return self._reply(header, code, error, self.now())
 
 
+def _waits(item: Received) -> bool:
+    """Whether its row is without a code until somebody knows what became of it."""
+    return item.stage is not None and not item.code
+
+
+# As the application acknowledgement of enhanced mode says it (`workers.answer`).
 _NOT_A_SENDER = AckError(
     code="207", text="Sender is not taken on this interface", location=("MSH", 1, 3)
 )

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
 
@@ -34,22 +36,31 @@ _seen = {seen: metrics.received.labels("mllp", seen) for seen in ("new", "duplic
 _ack_seconds = metrics.ack_seconds.labels("mllp")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Pending:
-    """A message between its last byte and its answer; no header when MSH was unreadable."""
+    """A message between its last byte and its answer.
+
+    Attributes:
+        header: None when MSH was unreadable: then its turn ends the connection.
+        waits: Whether its answer says what became of it (`MllpInterface.wait_s`).
+        reply: The answer, once it is there, until it is this message's turn.
+    """
 
     header: Header | None
     since: float
+    waits: bool = False
+    closes: bool = False
+    answered: bool = False
+    reply: bytes | None = None
 
 
 @dataclass(slots=True, eq=False)
-class BatchPending:
-    """A batch until all its messages are durable."""
+class BatchPending(Pending):
+    """A batch until each of its messages is answered, in their order."""
 
-    batch: Batch
-    open: int
-    since: float
-    replies: list[bytes] = field(default_factory=list)
+    batch: Batch = field(kw_only=True)
+    open: int = field(kw_only=True)
+    replies: list[bytes | None] = field(default_factory=list)
 
 
 class Connection(asyncio.Protocol):
@@ -62,6 +73,8 @@ class Connection(asyncio.Protocol):
         self._framer = Framer(listener.interface.cap)
         self._transport: asyncio.Transport | None = None
         self._pending = 0
+        # Where some wait for their outcome, the answers of others wait for theirs.
+        self._turns: deque[Pending] | None = deque() if listener.interface.wait_s else None
         self._paused = False
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None
@@ -142,24 +155,45 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
             self._paused = True
 
+    def expect(self, pending: Pending) -> None:
+        """Give a frame its turn; called in the order of the frames."""
+        if self._turns is not None:
+            self._turns.append(pending)
+
     def answer(self, pending: Pending, fate: Stored | LedgerUnavailable) -> None:
-        """Send what the commit decided."""
+        """Send what the commit decided, or what becomes of the message where that is waited for."""
         reply = self._judged(pending.header, fate)
         if pending.header is None:
-            self.close()
-        self._send(reply, pending.since)
+            self._closing = pending.closes = True
+        if pending.waits and isinstance(fate, Stored):
+            self._listener.await_outcome(pending.header, fate, partial(self._reply, pending))
+        else:
+            self._reply(pending, reply)
 
-    def part_of(self, waiting: BatchPending, header: Header | None) -> Fated:
-        """What to do with the fate of one message of a batch."""
-        return lambda fate: self.answer_batch(waiting, self._judged(header, fate))
+    def part_of(self, waiting: BatchPending, header: Header | None, *, waits: bool) -> Fated:
+        """What to do with the fate of one message of a batch; called in their order."""
+        place = len(waiting.replies)
+        waiting.replies.append(None)
 
-    def answer_batch(self, waiting: BatchPending, reply: bytes | None) -> None:
-        """Gather the answers of a batch; the last one sends them."""
-        if reply is not None:
-            waiting.replies.append(reply)
+        def told(reply: bytes | None) -> None:
+            waiting.replies[place] = reply
+            self.answer_batch(waiting)
+
+        def fated(fate: Stored | LedgerUnavailable) -> None:
+            reply = self._judged(header, fate)
+            if waits and isinstance(fate, Stored):
+                self._listener.await_outcome(header, fate, told)
+            else:
+                told(reply)
+
+        return fated
+
+    def answer_batch(self, waiting: BatchPending) -> None:
+        """One more part of a batch has its answer; the last one sends them."""
         waiting.open -= 1
         if not waiting.open:
-            self._send(self._listener.batch_reply(waiting.batch, waiting.replies), waiting.since)
+            replies = [reply for reply in waiting.replies if reply is not None]
+            self._reply(waiting, self._listener.batch_reply(waiting.batch, replies))
 
     def close(self) -> None:
         """End the connection after what was already written."""
@@ -182,12 +216,24 @@ class Connection(asyncio.Protocol):
             metrics.quarantined.labels("mllp").inc()
         return fate.reply
 
-    def _send(self, reply: bytes | None, since: float) -> None:
+    def _reply(self, pending: Pending, reply: bytes | None) -> None:
+        """Answer a frame in its turn."""
+        if self._turns is None:
+            self._send(pending, reply)
+            return
+        pending.reply, pending.answered = reply, True
+        while self._turns and self._turns[0].answered:
+            first = self._turns.popleft()
+            self._send(first, first.reply)
+
+    def _send(self, pending: Pending, reply: bytes | None) -> None:
+        if pending.closes:
+            self.close()
         self._pending -= 1
         transport = self._transport
         if reply is not None and transport is not None and not transport.is_closing():
             transport.write(reply)
-        _ack_seconds.observe(time.perf_counter() - since)
+        _ack_seconds.observe(time.perf_counter() - pending.since)
         in_flight = self._listener.interface.in_flight
         if self._paused and self._pending < in_flight and transport is not None:
             transport.resume_reading()

@@ -6,14 +6,21 @@ An echo is stored as a sighting of a delivery and is never an entry, a feature o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from mappings.conversion import Conversion, Finding
+from mappings.hl7v2.groups import Group, Grouping
+from mappings.hl7v2.reading import Reading
+
 if TYPE_CHECKING:
+    from mappings.hl7v2.er7 import Segment
     from mappings.hl7v2.scan import Header
 
 _AI_ASSERTED = "AIAST"
 _DEVICE_ELEMENTS = ("device", "performer", "author", "agent")
 # Who orders what we answer writes our question's code, and yet is not our echo.
+_PARENTS = (26, 29, 50)  # OBR fields that name the order or result an order came of
 _REQUESTS = frozenset({"ServiceRequest", "Task", "CarePlan", "Appointment"})
 
 
@@ -53,13 +60,89 @@ def own_share(
     ours = {*own_applications, *own_systems}
     if any(name in ours for name in _components(header, header.sending_application)[:2] if name):
         return "all"
-    own = [
-        number in own_fillers or any(name in ours for name in names[:2] if name)
-        for number, *names in _fillers(header)
-    ]
+    own = [_is_own_filler(filler, ours, own_fillers) for filler in _fillers(header)]
     if not any(own):
         return "none"
     return "all" if all(own) else "part"
+
+
+def without_own(
+    found: Conversion,
+    reading: Reading,
+    own_applications: Collection[str],
+    own_systems: Collection[str] = (),
+    own_fillers: Collection[str] = (),
+) -> Conversion | None:
+    """An ORU^R01 without the entries of those of its orders that are copies of ours.
+
+    Args:
+        found: Its conversion.
+        reading: The same message, begun anew.
+        own_applications: As for `own_share`.
+        own_systems: As for `own_share`.
+        own_fillers: As for `own_share`.
+
+    Returns:
+        None where nobody can be sure whose an entry is: another structure, an order without a
+        filler number, one that came of an order of ours, or an entry that belongs to no order.
+    """
+    ours = {*own_applications, *own_systems}
+    groups = _order_groups(reading)
+    mark = reading.message.delimiters.component or "^"
+    fillers = [g.obr.field(3).split(mark) if g.obr is not None else [""] for g in groups]
+    if not groups or not all(filler[0] for filler in fillers):
+        return None
+    own = [_is_own_filler(filler, ours, own_fillers) for filler in fillers]
+    numbers = [filler[0] for filler, is_ours in zip(fillers, own, strict=True) if is_ours]
+    whose: dict[str, bool] = {}
+    for group, is_ours in zip(groups, own, strict=True):
+        if not is_ours and _came_of(group, numbers):
+            return None
+        whose |= {f"{s.name}[{s.number}]": is_ours for s in _segments(group)}
+    there = [e for e in found.entries if e.kind != "patient"]
+    places = [entry.path.partition("-")[0] for entry in there]
+    if not all(place in whose for place in places):
+        return None
+    left_out = {id(e) for e, place in zip(there, places, strict=True) if whose[place]}
+    finding = Finding("OBR-3", "orders that are copies of ours were left out", "information")
+    return replace(
+        found,
+        entries=tuple(entry for entry in found.entries if id(entry) not in left_out),
+        findings=(*found.findings, finding),
+    )
+
+
+def _order_groups(reading: Reading) -> list[Group]:
+    """The groups of an ORU^R01 of one patient, as its mapping makes them; of others none."""
+    segments = reading.message.segments
+    kind = reading.message.components(segments[0].field(9))
+    if [part.strip().upper() for part in kind[:2]] != ["ORU", "R01"]:
+        return []
+    if sum(segment.name == "PID" for segment in segments) != 1:
+        return []
+    grouping = Grouping()
+    for segment in segments:
+        grouping.take(reading, segment)
+    return grouping.groups
+
+
+def _segments(group: Group) -> Iterator[Segment]:
+    for segment in (group.obr, group.orc, *group.specimens, *group.beside):
+        if segment is not None:
+            yield segment
+    for segment, _ in group.results:
+        yield segment
+
+
+def _came_of(group: Group, numbers: Collection[str]) -> bool:
+    obr = group.obr
+    return obr is not None and any(n in obr.field(at) for at in _PARENTS for n in numbers)
+
+
+def _is_own_filler(filler: list[str], ours: Collection[str], own_fillers: Collection[str]) -> bool:
+    """Whether OBR-3 by its components is ours: by its name, or a number known for ours."""
+    number, *names = filler
+    return number in own_fillers or any(name in ours for name in names[:2] if name)
 
 
 def filler_numbers(header: Header) -> frozenset[str]:

@@ -20,22 +20,20 @@ from interop.ledger.engine import reading, writing
 from interop.ledger.jobs import Claim, NewJob
 from interop.mllp_client import MllpClient
 from mappings.errors import UnreadableMessage
-from mappings.hl7v2.ack import AckError, ack
+from mappings.hl7v2.ack import SET_ASIDE, ack
 from mappings.hl7v2.scan import scan
 from workers.parts import Parts
 
 log = structlog.get_logger()
 
-_BAD = ("quarantined", "parked")
 _WANTED = {"AL": ("AA", "AE"), "ER": ("AE",), "SU": ("AA",)}
-_CONTENT = AckError(code="207", text="Kept, and set aside for a person to look at")
 
 
 def owe(connection: Connection, parts: Parts, claim: Claim, row: Any, fate: str) -> set[str]:
     """Queue the application acknowledgement a message asks for, in the caller's transaction."""
     if row.interface not in parts.site.answers or claim.refs.get("replay"):
         return set()
-    code: Literal["AA", "AE"] = "AE" if fate in _BAD else "AA"
+    code: Literal["AA", "AE"] = "AE" if fate in messages.SET_ASIDE else "AA"
     try:
         wanted = _WANTED.get(scan(row.body).application_ack, ())
     except UnreadableMessage:
@@ -74,7 +72,7 @@ class Answer:
             code,
             control_id=number,
             now=self._parts.now(),
-            error=_CONTENT if code == "AE" else None,
+            error=SET_ASIDE if code == "AE" else None,
             accept=b"AL",
         )
         host, port = self._parts.site.answers[row.interface]

@@ -21,7 +21,7 @@ from interop.ledger.engine import reading, writing
 from interop.ledger.jobs import Claim
 from mappings import fhir, hl7v2
 from mappings.conversion import Conversion, Finding
-from mappings.echo import filler_numbers, is_own, own_share
+from mappings.echo import filler_numbers, is_own, own_share, without_own
 from mappings.errors import (
     MappingError,
     NoPatientIdentifier,
@@ -29,6 +29,8 @@ from mappings.errors import (
     UnreadableMessage,
 )
 from mappings.fhir.door import parse
+from mappings.hl7v2 import er7
+from mappings.hl7v2.reading import Reading
 from mappings.hl7v2.scan import Header, lane, scan
 from mappings.persons import Claim as Said
 from mappings.record import Entry, Origin, Source
@@ -150,11 +152,17 @@ class Ingest:
         share = own_share(header, site.applications, site.own_systems, fillers)
         if share == "all":
             return Mapped("echo", echoes=[header.control_id])
-        if share == "part":
+        sender = site.sender(source.interface)
+        made = hl7v2.entries(body, site=sender, source=source)
+        if share == "none":
+            return Mapped(conversions=[made], findings=list(made.findings))
+        again = Reading.of(er7.parse(body, sender.charset), sender, source)
+        theirs = without_own(made, again, site.applications, site.own_systems, fillers)
+        if theirs is None:
             reason = "results of ours stand in it beside results of others"
             return Mapped("parked", reason, echoes=[header.control_id])
-        made = hl7v2.entries(body, site=site.sender(source.interface), source=source)
-        return Mapped(conversions=[made], findings=list(made.findings))
+        echoes, findings = [header.control_id], list(theirs.findings)
+        return Mapped(conversions=[theirs], findings=findings, echoes=echoes)
 
     def _own_fillers(self, header: Header) -> frozenset[str]:
         """Filler numbers that are ours although no name says so: `AI` and a prediction's id."""

@@ -23,6 +23,9 @@ from mappings.site import Site
 from workers.codes import Senders
 from workers.settings import BadSettings
 
+# Senders give an answer up after half a minute to a minute, and send again.
+_LONGEST_WAIT_S = 60
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackChoice:
@@ -257,6 +260,11 @@ def _mllp(
         if not host or not port.isdigit():
             raise BadSettings("mllp: answers is host:port")
         answers[name] = (host, int(port))
+    wait_s = float(table.take("wait_s", (int, float), 0))
+    if not 0 <= wait_s <= _LONGEST_WAIT_S:
+        raise BadSettings(f"mllp: wait_s is 0 to {_LONGEST_WAIT_S} seconds")
+    if wait_s and name in answers:
+        raise BadSettings("mllp: wait_s is for original mode, answers for enhanced: name one")
     senders[name] = _sender(table, base)
     defaults = MllpInterface(name=name)
     reused = table.take("reused", str, defaults.reused)
@@ -269,6 +277,7 @@ def _mllp(
         cap=table.take("cap_mb", int, 10) * 1024 * 1024,
         peers=tuple(_network(text) for text in table.take("peers", list, [])),
         senders=None if senders_taken is None else frozenset(senders_taken),
+        wait_s=wait_s,
         reused=cast("Literal['accept', 'refuse']", reused),
         tls=_tls(table),
         origin=_origin(table),

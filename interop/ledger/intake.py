@@ -154,7 +154,7 @@ class GroupCommit:
         self, engine: Engine, ids: Ids, folder: Path, after_move: Callable[[int], None]
     ) -> None:
         self._after_move = after_move
-        self._engine, self._ids, self._folder = engine, ids, folder
+        self.engine, self._ids, self._folder = engine, ids, folder
         self._taken: list[tuple[Received, Answer]] = []
         self._expected, self._last = 0, 0.0
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
@@ -169,8 +169,8 @@ class GroupCommit:
             LedgerUnavailable: Journal or tables cannot be used.
         """
         self.journal = Journal(self._folder)
-        self._intake = Intake(self._engine, self._ids, self.journal)
-        self._mover = Mover(self.journal, self._engine, self._moved)
+        self._intake = Intake(self.engine, self._ids, self.journal)
+        self._mover = Mover(self.journal, self.engine, self._moved)
         if self.journal.waiting_bytes:
             log.warning("journal.recovered", bytes=self.journal.waiting_bytes)
         self._thread.start()

@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, case, func, insert, or_, select, update
 
-from interop.ledger.engine import reading
-from interop.tables import DeliveryRow, Inbound, PredictionRow, Sighting
+from interop.ledger.engine import reading, writing
+from interop.tables import DeliveryRow, Inbound, Job, PredictionRow, Sighting
 
 _inbound = Inbound.__table__  # type: ignore[attr-defined]
 _sighting = Sighting.__table__  # type: ignore[attr-defined]
 _prediction = PredictionRow.__table__  # type: ignore[attr-defined]
 _delivery = DeliveryRow.__table__  # type: ignore[attr-defined]
+_job = Job.__table__  # type: ignore[attr-defined]
 _c = _inbound.c
+
+SET_ASIDE = ("quarantined", "parked")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a message, for a sender who waits.
+
+    Attributes:
+        state: Of the row, or `parked` where its job was parked.
+        code: What it was answered; empty until then.
+        reply: The answer it got, if it was answered.
+    """
+
+    state: str
+    code: str
+    reply: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer a waiting message gets: stored for its duplicates."""
+
+    message: int
+    code: str
+    reply: bytes | None
 
 
 # Run for every message: built once, since building costs more than the database's answer.
@@ -47,6 +75,44 @@ def mark(
         connection.execute(_MARK, values)
     else:
         connection.execute(_MARK_REPORTED, {**values, "told": list(report)})
+
+
+# The job that a door gives a message has the message's id.
+_parked = _job.c.state == "parked"
+_answered = _c.code != ""
+_OUTCOMES = (
+    select(
+        _c.id,
+        case((_parked, "parked"), else_=_c.state),
+        _c.code,
+        case((_answered, _c.reply)),
+    )
+    .outerjoin(_job, _job.c.id == _c.id)
+    .where(
+        _c.id.in_(bindparam("asked", expanding=True)),
+        or_(_c.state != "received", _answered, _parked),
+    )
+)
+_ANSWER = (
+    update(_inbound)
+    .where(_c.id == bindparam("message"), _c.code == "")
+    .values(code=bindparam("said"), reply=bindparam("sent"))
+)
+
+
+def outcomes(engine: Engine, asked: Sequence[int]) -> dict[int, Outcome]:
+    """What became of those of these messages that were worked, set aside or answered."""
+    with reading(engine) as connection:
+        rows = connection.execute(_OUTCOMES, {"asked": list(asked)})
+        return {row[0]: Outcome(*row[1:]) for row in rows}
+
+
+def answer(engine: Engine, answers: Sequence[Answered]) -> None:
+    """Store what waiting messages are answered; one that was answered keeps its answer."""
+    with writing(engine) as connection:
+        connection.execute(
+            _ANSWER, [{"message": a.message, "said": a.code, "sent": a.reply} for a in answers]
+        )
 
 
 def listing(engine: Engine, *, states: Sequence[str], limit: int = 100) -> list[dict[str, Any]]:

@@ -37,6 +37,9 @@ class AckError:
     severity: Literal["E", "W", "I"] = "E"
 
 
+SET_ASIDE = AckError(code="207", text="Kept, and set aside for a person to look at")
+
+
 def ack(
     header: Header,
     code: AckCode,

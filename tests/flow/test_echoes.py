@@ -97,18 +97,41 @@ def test_a_persons_own_results_beside_an_echo_still_count(line: Line, who: Chart
 
 
 def test_an_engines_copy_without_our_name_is_known_by_its_number(line: Line, who: Chart):
-    """A bare OBR-3 is one of our fillers; beside another's result the message is parked."""
+    """A bare OBR-3 is one of our fillers; beside it another's result counts, ours does not."""
     line.register(who)
     line.evidence(who)
     line.settle()
     [report] = line.in_ehr("DiagnosticReport")
-    entries = len(line.entries(who))
+    before = {e.seq for e in line.entries(who)}
     lab = "OBR|2||L7^LIS|1834-1^AFP^LN\rOBX|1|NM|1834-1^AFP^LN||9|ng/mL|||||F\r"
     for more in ("", lab):
         copy = _oru_copy(report, who, line.clock(), named="", more=more)
         assert b"|AA|" in line.send(copy.replace(b"|E1|", b"|E%d|" % len(more)))
     line.settle()
     assert ["echo"] == [m["reason"] for m in line.inbound("ignored") if m["door"] == "mllp"]
+    assert [] == line.inbound("parked")
+    fresh = [e for e in line.entries(who) if e.seq not in before]
+    assert ["OBX[2]-5"] == [e.path for e in fresh if e.kind == "observation"]
+    assert {"patient", "observation"} >= {e.kind for e in fresh}
+    with reading(line.parts.engine) as connection:
+        doors = [row.door for row in messages.sightings(connection)]
+    assert ["mllp", "mllp"] == doors
+
+
+def test_of_an_order_that_may_rest_on_ours_a_person_decides(line: Line, who: Chart):
+    """Another's order that names ours as its parent: nothing of the message is taken."""
+    line.register(who)
+    line.evidence(who)
+    line.settle()
+    [report] = line.in_ehr("DiagnosticReport")
+    entries = len(line.entries(who))
+    ours = _oru_copy(report, who, line.clock())
+    filler = ours.split(b"OBR|1||")[1].split(b"^")[0].decode()
+    child = (
+        f"OBR|2||L7^LIS|1834-1^AFP^LN{'|' * 25}^{filler}\rOBX|1|NM|1834-1^AFP^LN||9|ng/mL|||||F\r"
+    )
+    assert b"|AA|" in line.send(ours + child.encode())
+    line.settle()
     [parked] = line.inbound("parked")
     assert "results of ours stand in it beside results of others" == parked["reason"]
     assert entries == len(line.entries(who))

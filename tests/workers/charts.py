@@ -102,7 +102,12 @@ def _said(message: Message) -> tuple[str, list[str]]:
     if word.moved:
         prior = "~".join(_cx(n) for n in (word.moved, *(w.other for w in message.words[1:])))
         return "ADT^A43", [_pid(first, 1, (word.moved,)), f"MRG|{prior}"]
-    return "ADT^A40", [_pid(first, 1), f"MRG|{_cx(word.other)}"]
+    groups = zip(message.patients, message.words, strict=True)
+    return "ADT^A40", [
+        segment
+        for n, (patient, merge) in enumerate(groups, 1)
+        for segment in (_pid(patient, n), f"MRG|{_cx(merge.other)}")
+    ]
 
 
 class Charts:

@@ -63,7 +63,8 @@ def test_a_feed_has_every_dialect_and_every_event():
     events = {one.kind for one in sent}
     expected = {f"ADT^{event}" for event in ("A01", "A02", "A03", "A04", "A08", "A11", "A12")}
     expected |= {f"ADT^{event}" for event in ("A13", "A37", "A40", "A43", "A45", "A60")}
-    expected |= {"ORU^R01", "ORM^O01", "OML^O21", "MDM^T02", "SIU^S12"}
+    expected |= {"ORU^R01", "OUL^R22", "ORM^O01", "OML^O21", "OMG^O19", "MDM^T02", "SIU^S12"}
+    expected |= {"PPR^PC1", "VXU^V04", "BAR^P01", "DFT^P03"}
     assert expected == events
     assert {"applied", "ignored", "duplicate"} == {one.fate for one in sent}
 
@@ -121,7 +122,7 @@ def state(line: Line) -> dict[str, Any]:
 
 def test_a_whole_feed_is_taken_and_its_replay_changes_nothing(line: Line, who: Chart):
     """30 patients: nothing is set aside, every message is stored once, replay is idempotent."""
-    sent = list(feed(11, 4, 30))
+    sent = list(feed(13, 4, 30))
     play(line, sent)
     line.register(who)
     line.evidence(who)
@@ -129,10 +130,14 @@ def test_a_whole_feed_is_taken_and_its_replay_changes_nothing(line: Line, who: C
     fates = Counter(one.fate for one in sent)
     with reading(line.parts.engine) as connection:
         c = Inbound.__table__.c
-        mine = select(c.body, c.state, c.reason, c.resent).where(c.door == "mllp")
+        mine = select(c.body, c.state, c.reason, c.resent, c.report).where(c.door == "mllp")
         fed = {one.message for one in sent}
         stored = [row for row in connection.execute(mine) if row.body in fed]
     assert [] == [row.reason for row in stored if row.state not in ("applied", "ignored")]
+    told = [finding for row in stored for finding in row.report or ()]
+    assert [] == [finding for finding in told if finding[2] == "error"]
+    # Every structure the feed has is in this day, too.
+    assert {one.kind for one in feed(3, 6, 60)} == {one.kind for one in sent}
     assert sorted(one.message for one in sent if one.fate != "duplicate") == sorted(
         row.body for row in stored
     )

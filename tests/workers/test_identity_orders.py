@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import permutations
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from charts import Charts
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from site_processes import ONCORD
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from interop.ledger import entries, images
 from interop.ledger.engine import reading, writing
@@ -179,6 +180,170 @@ def test_two_workers_leave_the_records_that_one_leaves(
             assert model.record(name, len(sent)) == made.record(name), name
     finally:
         made.close()
+
+
+TWO_PAIRS = (
+    Message(1, (Patient(("1",)),), labs=(Lab("A", "412"),)),
+    Message(2, (Patient(("3",)),), labs=(Lab("B", "7"),)),
+    Message(
+        3, (Patient(("2",)), Patient(("4",))), (Word("merge", "2", "1"), Word("merge", "4", "3"))
+    ),
+    Message(4, (Patient(("4",)),), labs=(Lab("B", "8", "C"),)),
+)
+
+
+def test_each_of_several_merges_of_one_message_is_applied(open_: Open) -> None:
+    """A40 with two PATIENT groups, before, between and after the results of both pairs."""
+    *first, correction = TWO_PAIRS
+    for order in permutations(first):
+        made = open_()
+        sent = enumerate((*order, correction))
+        states = [made.take(charts.er7(message, f"C{number}")) for number, message in sent]
+        assert ["applied"] * 4 == states
+        assert {frozenset("12"), frozenset("34")} == made.persons()
+        assert ({"A": "412"}, {"B": "8"}) == (made.record("2"), made.record("3"))
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.peer("postgresql"))]
+)
+def test_results_of_further_pairs_are_worked_while_their_merge_is(
+    parts: Parts, url: str, request: pytest.FixtureRequest
+) -> None:
+    """Only the first pair's lanes are held: four workers leave the records that one leaves."""
+    found = request.getfixturevalue(f"{url}_{'url' if url == 'sqlite' else 'database'}")
+    made = charts.opened(parts, found if isinstance(found, str) else found())
+    model, sent = Model(), messages_of_two_pairs(random.Random(11))  # noqa: S311  seeded
+    for number, message in enumerate(sent, 1):
+        assert model.arrive(number, message)
+        made.clock.forward(seconds=1)
+        made.receive(charts.er7(message, f"C{number}"))
+    try:
+        assert [] == worked_by(made, 4)
+        made.clock.forward(minutes=10)  # what a deadlock postponed
+        made.settle()
+        assert {("ingest", "done"): len(sent)} == made.jobs()
+        assert {frozenset(p) for p in model.people(len(sent))} == made.persons()
+        for name in ("1", "2", "3", "4"):
+            assert model.record(name, len(sent)) == made.record(name), name
+    finally:
+        made.close()
+
+
+@pytest.mark.peer("postgresql")
+@pytest.mark.parametrize("merge_first", [True, False])
+def test_a_further_pairs_result_and_merge_wait_for_each_other(
+    parts: Parts, postgresql_database: Callable[[], str], merge_first: bool
+) -> None:
+    """Whoever commits second sees the persons that the first left, as if one worker did both."""
+    before = [charts.er7(Message(n, (Patient((str(n),)),)), f"R{n}") for n in (4, 3, 2, 1)]
+    both = Message(
+        9, (Patient(("2",)), Patient(("4",))), (Word("merge", "2", "1"), Word("merge", "4", "3"))
+    )
+    late = [
+        charts.er7(both, "M"),
+        charts.er7(Message(8, (Patient(("3",)),), labs=(Lab("B", "7"),)), "L"),
+    ]
+    found = []
+    for at_once in (False, True):
+        url = postgresql_database()
+        made, other = charts.opened(parts, url), charts.opened(parts, url)
+        for raw in before:
+            made.take(raw)
+        for raw in late if merge_first else reversed(late):
+            made.receive(raw)
+        if at_once:
+            with held_at_commit(made) as held:
+                assert held.wait(5)
+                second = threading.Thread(target=worked_by, args=(other, 1))
+                second.start()
+                second.join(0.3)
+                assert second.is_alive()
+            second.join(10)
+        else:
+            worked_by(made, 1)
+        found.append((epochs(made), made.record("4"), made.jobs()))
+        made.close()
+        other.close()
+    assert found[0] == found[1]
+    assert ({"B": "7"}, {("ingest", "done"): 6}) == found[0][1:]
+    assert {frozenset("12"), frozenset("34")} == found[0][0].keys()
+
+
+@contextmanager
+def held_at_commit(made: Charts) -> Iterator[threading.Event]:
+    """A worker with its first message applied and not committed; it goes on at the end."""
+    reached, released = threading.Event(), threading.Event()
+
+    def executed(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("UPDATE inbound"):
+            reached.set()
+
+    def committing(_connection: object) -> None:
+        if reached.is_set():
+            released.wait(10)
+
+    engine = made.parts.engine
+    event.listen(engine, "after_cursor_execute", executed)
+    event.listen(engine, "commit", committing)
+    worker = threading.Thread(target=worked_by, args=(made, 1))
+    worker.start()
+    yield reached
+    released.set()
+    worker.join(10)
+
+
+def epochs(made: Charts) -> dict[frozenset[str], int]:
+    """How often each person's record was changed, by their identifiers."""
+    with reading(made.parts.engine) as connection:
+        return {
+            names: entries.epoch_of(connection, person)
+            for names in made.persons()
+            if (person := entries.person_of(connection, [charts.identifier(min(names))]))
+        }
+
+
+def worked_by(made: Charts, workers: int) -> list[BaseException]:
+    """Workers at once, each with one job at a time; what went wrong."""
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        ingest = Ingest(made.parts)
+        ingest.batch = 1  # else one claim takes the heads of all lanes
+        try:
+            while drain(ingest, made.parts.engine, now=made.clock, ring=lambda _stage: None):
+                pass
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    return failed
+
+
+def messages_of_two_pairs(chance: random.Random) -> list[Message]:
+    """Results of two pairs of numbers; a message merges both, or parts one, every other time.
+
+    Which pair is the first varies: so do the lanes, and regroupings meet each other.
+    """
+    sent = []
+    for time in range(1, 97):
+        pairs = [chance.sample(pair, 2) for pair in chance.sample(["12", "34"], 2)]
+        match time % 4:
+            case 0:
+                words = tuple(Word("merge", one, other) for one, other in pairs)
+                sent.append(Message(time, tuple(Patient((one,)) for one, _ in pairs), words))
+            case 2:
+                one, other = pairs[0]
+                both = (Patient((one,)), Patient((other,)))
+                sent.append(Message(time, both, (Word("unlink", one, other),)))
+            case _:
+                lab = Lab(f"F{time % 7}", str(time))
+                sent.append(Message(time, (Patient((chance.choice("1234"),)),), labs=(lab,)))
+    return sent
 
 
 def test_the_projection_is_made_anew_from_the_command_line(open_: Open, parts: Parts) -> None:

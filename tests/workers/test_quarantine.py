@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +109,57 @@ def test_what_hl7apy_cannot_read_is_said():
 def test_hl7apy_is_bounded():
     """A message it does not get through in time costs a child and nothing else."""
     assert ["hl7apy did not come to an end"] == explain.complaints(_HEAD + _PID, wall_s=0.01)
+
+
+_RESULT = _HEAD.replace(b"ADT^A37^ADT_A37", b"ORU^R01^ORU_R01") + _PID + b"OBR|1||F1|X\r"
+
+
+def bounds() -> list[tuple[int, int]]:
+    """What this process may use."""
+    return [resource.getrlimit(k) for k in (resource.RLIMIT_AS, resource.RLIMIT_CPU)]
+
+
+@pytest.mark.parametrize(
+    ("raw", "limit", "told"),
+    [
+        (
+            _RESULT + b"OBX|1|NM|X||GEHEIM||||||F\r" * 20_000,
+            {"cpu_s": 1},
+            "hl7apy used its processor time up",
+        ),
+        (
+            _RESULT + b"NTE|1||" + b"x" * 60_000_000 + b"\r",
+            {"memory": 160 * 1024 * 1024},
+            "hl7apy used its memory up",
+        ),
+    ],
+    ids=["processor", "memory"],
+)
+def test_a_message_that_takes_too_much_ends_its_child_alone(
+    raw: bytes, limit: dict[str, int], told: str
+):
+    """It says which limit it was; the caller is as it was and explains the next one."""
+    before = bounds()
+    began = time.monotonic()
+    assert [told] == explain.complaints(raw, **limit)
+    assert 30 > time.monotonic() - began
+    assert before == bounds()
+    assert any(line.startswith("Error: ") for line in explain.complaints(_HEAD + _PID + _PID))
+
+
+def test_the_limits_are_of_use_for_a_message_as_they_come():
+    """Within what the memory test gives, an everyday message is explained."""
+    found = explain.complaints(_HEAD + _PID + _PID, memory=160 * 1024 * 1024, cpu_s=5)
+    assert "Error: Child limit exceeded ADT_A37.PID" in found
+
+
+def test_a_message_with_countless_faults_tells_so_many_and_no_values():
+    """Fifty lines and how many more: what the child says cannot fill the caller."""
+    found = explain.complaints(_RESULT + b"OBX|1|NM|X||GEHEIM|||GEHEIM||||\r" * 200)
+    assert 51 == len(found)
+    assert found[-1].endswith(" more")
+    assert 100 < int(found[-1].split()[0])
+    assert "GEHEIM" not in "".join(found)
 
 
 def test_hl7apy_is_no_part_of_a_worker_or_the_service():

@@ -122,6 +122,7 @@ def test_an_mllp_interface_is_read_key_by_key(tmp_path: Path):
 peers = ["10.1.0.0/16"]
 senders = ["HIS|HOSP"]
 reused = "refuse"
+wait_s = 20
 most_per_peer = 7
 first_byte_s = 2.5
 tls.certificate = "c.pem"
@@ -133,12 +134,15 @@ tls.senders."his.example" = ["HIS|HOSP"]
     plain = SITE.format(ehr="http://127.0.0.1:9", pack="", strategy="")
     file.write_text(plain.replace('name = "his"\n', f'name = "his"\n{extra}'))
     [his, archive] = read(file).mllp
-    assert ("10.1.0.0/16", {"HIS|HOSP"}, "refuse", 7, 2.5) == (
-        str(his.peers[0]), his.senders, his.reused, his.most_per_peer, his.first_byte_s,
+    assert ("10.1.0.0/16", {"HIS|HOSP"}, "refuse", 20, 7, 2.5) == (
+        str(his.peers[0]), his.senders, his.reused, his.wait_s, his.most_per_peer,
+        his.first_byte_s,
     )  # fmt: skip
     assert his.tls is not None
     assert ("c.pem", {"his.example": {"HIS|HOSP"}}) == (str(his.tls.certificate), his.tls.senders)
-    assert ((), None, None) == (archive.peers, archive.senders, archive.tls)
+    assert ((), None, None, 0) == (
+        archive.peers, archive.senders, archive.tls, archive.wait_s,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -146,6 +150,11 @@ tls.senders."his.example" = ["HIS|HOSP"]
     [
         'peers = ["10.1.0.300"]',
         'reused = "ignore"',
+        "wait_s = 61",
+        "wait_s = -1",
+        "wait_s = true",
+        "wait_s = nan",
+        'wait_s = 5\nanswers = "127.0.0.1:2575"',
         'tls.certificate = "c"\ntls.key = "k"\ntls.senders."a" = ["A|B"]',
         'tls.certificate = "c"',
     ],

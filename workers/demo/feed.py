@@ -1,7 +1,8 @@
 """A hospital's feed for tests, soaks and benchmarks: oncology patients over days, as HL7 v2 bytes.
 
-Admissions, orders, results with corrections, reports, merges and moves of several senders in their
-dialects, with what networks do to them: late, out of order, resent, control ids used twice.
+Admissions, orders, results with corrections, reports, problems, vaccinations, charges, merges and
+moves of several senders in their dialects, with what networks do to them: late, out of order,
+resent, control ids used twice.
 Seeded: the same arguments give the same bytes. What a message looks like stands in
 `feed_messages`. Source: docs/conformance/hl7v2.md; no patient is real.
 """
@@ -78,7 +79,7 @@ class _Pathway:
     def played(self) -> list[Sent]:
         """All messages of the patient."""
         self._stay()
-        for step in (self._labs, self._images, self._tumour, self._identity):
+        for step in (self._history, self._labs, self._images, self._tumour, self._identity):
             step()
         kept = [sent for sent in self._sent if sent.at < self._end]
         return kept + self._troubled(kept)
@@ -118,6 +119,20 @@ class _Pathway:
             # A type that is not mapped, as some interface engines pass on.
             self._send("his", "ADT^A60", write.adt("A60", who, visit, self._now), fate="ignored")
 
+    def _history(self) -> None:
+        """What the hospital tells of earlier years, and its accounts tell of today."""
+        who, number, visit = self._who, self._who.number[1:], self._visit(1)
+        if self._chance(0.5):
+            told = write.problem(who, f"B{number}", visit, self._now)
+            self._send("his", "PPR^PC1", told)
+        if self._chance(0.3):
+            given = self._now - timedelta(days=self._random.randrange(1000, 9000))
+            self._send("his", "VXU^V04", write.vaccination(who, f"I{number}", given))
+        if self._chance(0.3):
+            event = self._random.choice(("BAR^P01", "DFT^P03"))
+            told = write.charge(event[-3:], who, visit, self._now)
+            self._send("his", event, told, fate="ignored")
+
     def _visit(self, number: int) -> str:
         return f"V{self._who.number[1:]}{number}"
 
@@ -135,17 +150,23 @@ class _Pathway:
         random, who = self._random, self._who
         chosen = random.sample(ANALYTES, random.randrange(3, len(ANALYTES)))
         drawn = self._now
+        in_tubes = self._chance(0.25)
         for status in random.choice((("F",), ("F",), ("P", "F"), ("F", "C"))):
             segments = write.labs(
                 random, who, filler, self._visit(1), drawn, self._now, status, chosen
             )
-            self._send("lis", "ORU^R01", segments)
+            if in_tubes:
+                segments = write.by_specimen(segments, f"T{filler}", drawn)
+            self._send("lis", "OUL^R22" if in_tubes else "ORU^R01", segments)
         if self._chance(0.1):
-            self._send("lis", "ORU^R01", write.retracted(segments, self._now))
+            taken_back = write.retracted(segments, self._now)
+            self._send("lis", "OUL^R22" if in_tubes else "ORU^R01", taken_back)
 
     def _images(self) -> None:
-        """A CT: booked, reported as text, and again as a document."""
+        """A CT: ordered, booked, reported as text, and again as a document."""
         who, number = self._who, self._who.number[1:]
+        ordered = write.imaging_order(who, f"P{number}CT", self._visit(1), self._now)
+        self._send("his", "OMG^O19", ordered)
         start = self._now + timedelta(days=1)
         self._send("his", "SIU^S12", write.appointment(who, f"S{number}", start))
         report = write.radiology(who, f"R{number}", self._now, self._now)

@@ -1,7 +1,7 @@
 """The messages of a pretend hospital's feed: senders with their dialects, and segments.
 
 What happens to whom, and when it is sent, is decided in `feed`.
-Source: HL7 v2.1 to v2.8, chapters 2, 3, 4, 7, 9 and 10; dialects as senders are known to have.
+Source: HL7 v2.1 to v2.8, chapters 2 to 4, 6, 7, 9, 10, 12; dialects as senders are known to have.
 """
 
 from __future__ import annotations
@@ -129,11 +129,16 @@ def message(
     sender: Sender, event: str, control_id: str, sent: datetime, segments: Sequence[str]
 ) -> bytes:
     """Segments under the sender's MSH, in its charset and with its line ends."""
-    head = (
+    head = msh(sender, event, control_id, sent)
+    return "".join(line + sender.end for line in (head, *segments)).encode(sender.codec)
+
+
+def msh(sender: Sender, event: str, control_id: str, sent: datetime) -> str:
+    """An MSH of a sender."""
+    return (
         f"MSH|^~\\&|{sender.application}|DEMOHOSP|ONCORD|DEMOHOSP|{stamp(sent)}||{event}"
         f"|{control_id}|P|{sender.version}||||||{sender.charset}"
     ).rstrip("|")
-    return "".join(line + sender.end for line in (head, *segments)).encode(sender.codec)
 
 
 def pid(who: Patient, *others: str, number: int = 1) -> str:
@@ -217,6 +222,46 @@ def order(event: str, who: Patient, placer: str, visit: str, at: datetime) -> li
     parts = [pid(who), pv1(visit), f"ORC|NW|{placer}^HIS|||||||{stamp(at)}"]
     obr = f"OBR|1|{placer}^HIS||24323-8^Panel^LN|||{stamp(at)}"
     return [*parts, obr, *(["SPM|1|||BLD^Blood^HL70487"] if event == "O21" else [])]
+
+
+def imaging_order(who: Patient, placer: str, visit: str, at: datetime) -> list[str]:
+    """OMG^O19: a CT is ordered, with the weight for its contrast and what is suspected."""
+    return [
+        pid(who),
+        pv1(visit),
+        f"ORC|NW|{placer}^HIS|||||||{stamp(at)}",
+        f"OBR|1|{placer}^HIS||18748-4^CT^LN|||{stamp(at)}",
+        "DG1|1||C22.0^Liver cell carcinoma^I10|||W",
+        "OBX|1|NM|29463-7^Body weight^LN||62|kg|||||F",
+    ]
+
+
+def by_specimen(ordered: Sequence[str], specimen: str, drawn: datetime) -> list[str]:
+    """OUL^R22: the results of `labs` under the tube they were measured in."""
+    who, visit, orc, obr, *results = ordered
+    tube = f"SPM|1|{specimen}||BLD^Blood^HL70487{'|' * 13}{stamp(drawn)}"
+    return [who, visit, tube, obr, orc, *results]
+
+
+def problem(who: Patient, number: str, visit: str, at: datetime) -> list[str]:
+    """PPR^PC1: a suspicion comes on the problem list."""
+    told = f"PRB|AD|{stamp(at)}|C22.0^Liver cell carcinoma^I10|{number}^HIS|||{stamp(at)[:8]}"
+    return [pid(who), pv1(visit), f"{told}||||||PROBABLE^Probable^L"]
+
+
+def vaccination(who: Patient, number: str, given: datetime) -> list[str]:
+    """VXU^V04: a dose of hepatitis B vaccine of years ago."""
+    day = stamp(given)[:8]
+    dose = f"RXA|0|1|{day}|{day}|08^Hepatitis B^CVX|1|mL{'|' * 8}L{number}||MSD^Merck^MVX|||CP|A"
+    return [pid(who), f"ORC|RE||{number}^REG", dose, "RXR|IM^Intramuscular^HL70162"]
+
+
+def charge(event: str, who: Patient, visit: str, at: datetime) -> list[str]:
+    """BAR^P01 and DFT^P03: accounts and charges, which engines pass on to everybody."""
+    made = [f"EVN|{event}|{stamp(at)}", pid(who), pv1(visit)]
+    if event == "P01":
+        return [*made, "IN1|1|BASIC|4400|Urban resident scheme"]
+    return [*made, f"FT1|1|||{stamp(at)}||CG|CT^CT abdomen^L|||1|380"]
 
 
 def radiology(who: Patient, filler: str, done: datetime, issued: datetime) -> list[str]:
