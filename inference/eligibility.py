@@ -7,7 +7,7 @@ event starts an assessment is decided by `fired`; when it then runs is the worke
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -156,30 +156,69 @@ def readiness(
     )
 
 
-def asked(protocol: Protocol, t0: datetime | None, as_of: datetime) -> Wanted:
-    """What of a record `readiness` and `features.read` have to read.
+def asked(
+    protocol: Protocol,
+    t0: datetime | None,
+    as_of: datetime,
+    *,
+    whole: Collection[str] | None = None,
+) -> Wanted:
+    """What of a record `readiness` and `features.find_all` have to read.
 
     Args:
         protocol: The pack's.
         t0: Index time, or None while there is none: then nothing measured is read.
         as_of: Aware UTC.
+        whole: Inputs whose whole window is read; of all others the last days are, since the newest
+            usable value serves (`unserved` tells whom that was too little). None: all of them.
     """
     return Wanted(
         as_of=as_of,
-        spans=_spans(protocol, t0, as_of) if t0 is not None else (),
+        spans=_spans(protocol, t0, as_of, whole) if t0 is not None else (),
         kinds=_kinds(protocol),
         demographics=frozenset({"birth_date", "sex"}),
     )
 
 
-def _spans(protocol: Protocol, t0: datetime, as_of: datetime) -> tuple[Span, ...]:
+def unserved(
+    protocol: Protocol, record: PatientRecord, t0: datetime, as_of: datetime
+) -> frozenset[str]:
+    """Inputs that nothing of their last days serves, and something of their window may."""
+    served = features.find_all(protocol.inputs, record, t0, locked(protocol, record, as_of))
+    there = record.elsewhere | {e.code.code for e in record.of_kind("observation") if e.code}
+    return frozenset(
+        i.id
+        for i in protocol.inputs
+        if i.kind in _OF_WINDOWS
+        and not served[i.id].there
+        and _cut(i, t0, as_of) is not None
+        and not there.isdisjoint(i.codes)
+    )
+
+
+_OF_WINDOWS = ("quantity", "answer")
+_LAST_DAYS = timedelta(days=30)
+
+
+def _cut(wanted: Input, t0: datetime, as_of: datetime) -> datetime | None:
+    """Where the last days of an input's window begin; None where they are the window."""
+    low, high = features.window(wanted, t0, as_of)
+    return high - _LAST_DAYS if high - low > _LAST_DAYS * 2 else None
+
+
+def _spans(
+    protocol: Protocol, t0: datetime, as_of: datetime, whole: Collection[str] | None
+) -> tuple[Span, ...]:
     """Observations by the times in which anything asks for them."""
     spans: dict[tuple[datetime, datetime], set[str]] = defaultdict(set)
     for wanted in protocol.inputs:
         if wanted.kind in ("gene_burden", "variant"):
             spans[t0 - _LIFE, as_of].update(genetics.CODES)
-        elif wanted.kind in ("quantity", "answer"):
-            spans[features.window(wanted, t0, as_of)].update(wanted.codes)
+        elif wanted.kind in _OF_WINDOWS:
+            low, high = features.window(wanted, t0, as_of)
+            if whole is not None and wanted.id not in whole:
+                low = _cut(wanted, t0, as_of) or low
+            spans[low, high].update(wanted.codes)
     for selector in _selectors(protocol):
         if selector.kind == "observation":
             since, until = t0 - _LIFE, as_of
@@ -203,7 +242,7 @@ def _kinds(protocol: Protocol) -> frozenset[Kind]:
     if any(i.kind == "report" for i in protocol.inputs):
         kinds.add("report")
     if any(i.kind == "history" for i in protocol.inputs):
-        kinds |= features.HISTORY
+        kinds |= {*features.HISTORY, "family_history"}
     if any(isinstance(rule.test, FollowUp) for rule in protocol.rules):
         kinds.add("encounter")
     return frozenset(kinds)

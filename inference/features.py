@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from inference import genetics, scores
+from inference import genetics, scores, staging
 from inference.findings import states
 from inference.manifest import Lexicon
 from inference.protocol import Input, Protocol
@@ -35,7 +35,7 @@ USABLE = frozenset({"final", "corrected", "amended", "appended"})
 _DAYS_A_YEAR = 365.2425
 # A clock of unknown zone may show up to 14 hours more than UTC: most DICOM and many HL7 times.
 FASTEST_ZONE = timedelta(hours=14)
-HISTORY: frozenset[Kind] = frozenset({"condition", "procedure", "family_history", "medication"})
+HISTORY: frozenset[Kind] = frozenset({"condition", "procedure", "medication"})
 _OUTSIDE = "received, but none inside the window"
 
 
@@ -171,14 +171,22 @@ def _unusable(wanted: Input, entry: Entry) -> str | None:
 
 def answer(wanted: Input, entry: Entry) -> str | None:
     """The one of the input's words that a coded answer or text says, or None."""
+    if wanted.reads:
+        told = staging.read(wanted.reads, entry.value).value
+        return told if told in wanted.tokens else None
+    said = words(entry)
+    return next((word for word in wanted.tokens if word.casefold() in said), None)
+
+
+def words(entry: Entry) -> frozenset[str]:
+    """Codes and texts of an answer, case folded; empty where it is no answer."""
     value = entry.value
     told: list[str] = []
     if isinstance(value, Coded):
         told = [*(code.code for code in value.codes), *(c.display for c in value.codes), value.text]
     elif isinstance(value, Text):
         told = [value.text]
-    folded = {word.strip().casefold() for word in told if word}
-    return next((word for word in wanted.tokens if word.casefold() in folded), None)
+    return frozenset(word.strip().casefold() for word in told if word.strip())
 
 
 def coded_as(entry: Entry, codes: Sequence[str]) -> bool:
@@ -337,13 +345,14 @@ def _told(wanted: Input, record: PatientRecord, t0: datetime) -> Found:
 def _history(wanted: Input, record: PatientRecord, t0: datetime, lock: datetime) -> Found:
     """1 where a diagnosis or procedure of the codes lies in the window; 0 or unknown else."""
     low, high = window(wanted, t0, lock)
+    kinds = {"family_history"} if wanted.of_relatives else HISTORY
     told = [
         e
         for e in record.entries
-        if e.kind in HISTORY
+        if e.kind in kinds
         and e.source.origin != "own"
         and e.status in USABLE
-        and coded_as(e, wanted.codes)
+        and _is_of(e, wanted.codes)
     ]
     dated = [
         e
@@ -355,6 +364,14 @@ def _history(wanted: Input, record: PatientRecord, t0: datetime, lock: datetime)
     if told or wanted.silence == "unknown":
         return Found(reason=_OUTSIDE if told else "nobody told of it, which is no answer here")
     return Found(value=0.0)
+
+
+def _is_of(entry: Entry, codes: Sequence[str]) -> bool:
+    """Whether an entry is of the codes; of a relative's disease, whose code is the relationship."""
+    if entry.kind != "family_history":
+        return coded_as(entry, codes)
+    diseases = entry.value.codes if isinstance(entry.value, Coded) else ()
+    return any(_below(disease.code, code) for disease in diseases for code in codes)
 
 
 def _genes(wanted: Input, record: PatientRecord) -> Found:

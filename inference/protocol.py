@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from inference.scores import SCORES
+from inference.staging import READERS
 from inference.toml_table import Table, document
 from mappings.codes import is_loinc
 from mappings.record import Kind
@@ -41,12 +42,14 @@ class Selector:
         window_days: First and last day relative to the index time; None is any time up to the
             lock.
         values: Codes or texts of a coded answer, any of which counts; empty for any value.
+        reads: Name in `staging.READERS` by which an answer becomes one of the values.
     """
 
     kind: Kind
     codes: tuple[str, ...]
     window_days: Window | None = None
     values: tuple[str, ...] = ()
+    reads: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +225,8 @@ class Input:
         section: Part of a report that is read; the others never are.
         score: Name in `scores.SCORES`.
         of: Ids of earlier inputs that the score takes, named as it names them.
+        reads: Name in `staging.READERS` by which an answer becomes one of the tokens.
+        of_relatives: The history is of the patient's relatives.
         tokens: Word of an answer or of a score's category -> number.
         silence: What it means that nobody told of a history.
         genes: HGNC symbols.
@@ -242,6 +247,8 @@ class Input:
     score: str = ""
     of: tuple[str, ...] = ()
     tokens: Mapping[str, float] = field(default_factory=lambda: _NO_TOKENS)
+    reads: str = ""
+    of_relatives: bool = False
     silence: Literal["absent", "unknown"] = "unknown"
     genes: tuple[str, ...] = ()
     variant: str = ""
@@ -374,7 +381,15 @@ def _select(t: Table) -> Selector:
         codes=t.texts("codes"),
         window_days=_days(t) if t.has("window_days") else None,
         values=t.texts("values") if t.has("values") else (),
+        reads=_reader(t) if t.has("reads") else "",
     )
+
+
+def _reader(t: Table) -> str:
+    name = t.text("reads")
+    if name not in READERS:
+        raise t.refuse("reads", f"one of {', '.join(READERS)}")
+    return name
 
 
 def _days(t: Table) -> Window:
@@ -456,6 +471,8 @@ def _input(t: Table) -> Input:
         score=t.text("score") if score else "",
         of=t.texts("of") if score else (),
         tokens=_tokens(t.table("tokens")) if kind == "answer" or t.has("tokens") else _NO_TOKENS,
+        reads=_reader(t) if t.has("reads") else "",
+        of_relatives=t.truth("of_relatives") if t.has("of_relatives") else False,
         silence=t.one_of("silence", Literal["absent", "unknown"])
         if kind == "history"
         else "unknown",

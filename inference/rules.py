@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from inference import features
+from inference import features, staging
 from inference.protocol import (
     Age,
     AllInputs,
@@ -29,7 +29,7 @@ from inference.protocol import (
     Test,
     Window,
 )
-from mappings.record import Coded, Entry, Origin, PatientRecord, Text, When
+from mappings.record import Entry, Origin, PatientRecord, When
 
 Verdict = Literal["met", "not_met", "unknown"]
 _MONTH = timedelta(days=365.2425 / 12)
@@ -253,15 +253,13 @@ def _place(
     return "inside" if low <= when.earliest and when.latest <= high else "unclear"
 
 
-def _says(entry: Entry, values: Sequence[str]) -> bool:
-    """Whether a coded answer or text is one of the values."""
-    value = entry.value
-    if isinstance(value, Coded):
-        told = {*(code.code for code in value.codes), value.text}
-    else:
-        told = {value.text} if isinstance(value, Text) else set()
-    folded = {word.strip().casefold() for word in told if word}
-    return bool(folded & {word.casefold() for word in values})
+def _says(entry: Entry, values: Sequence[str], reads: str = "") -> bool | None:
+    """Whether an answer is one of the values; None where it is not understood."""
+    if reads:
+        told = staging.read(reads, entry.value).value
+        return None if told is None else told in values
+    words = features.words(entry)
+    return None if not words else any(value.casefold() in words for value in values)
 
 
 def _keys(entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -291,20 +289,22 @@ def _answered(test: Has, found: _Found) -> Answer:
         kept = _keys(found.possible)
         return Answer(test.otherwise if not kept else "unknown", "no answer received", kept)
     newest = found.certain[-1]
-    if _says(newest, test.selector.values):
+    says = _says(newest, test.selector.values, test.selector.reads)
+    if says is None:
+        return Answer("unknown", "received, but the answer is not understood", (newest.key,))
+    if says:
         return Answer("met", "the answer fits", (newest.key,))
-    if not isinstance(newest.value, Coded | Text):
-        return Answer("unknown", "received, but not as a coded answer", (newest.key,))
     return Answer("not_met", "the answer is another", (newest.key,))
 
 
 def _lacks(test: Lacks, case: Case) -> Answer:
     found = _find(test.selector, case)
     if test.selector.values:
-        certain = tuple(e for e in found.certain[-1:] if _says(e, test.selector.values))
-        if found.certain and not certain:
-            return Answer("met", "the answer is another", _keys(found.certain[-1:]))
-        found = _Found(certain, found.possible)
+        newest = found.certain[-1:]
+        says = [_says(e, test.selector.values, test.selector.reads) for e in newest]
+        if says == [False]:
+            return Answer("met", "the answer is another", _keys(newest))
+        found = _Found(newest, found.possible) if says == [True] else _Found((), newest)
     if found.certain:
         return Answer("not_met", "it is in the record", _keys(found.certain))
     if found.possible:
@@ -363,7 +363,7 @@ def _ended(entry: Entry, moment: datetime) -> bool:
 
 def _by_somebody_else(entry: Entry) -> bool:
     performers: Sequence[Any] = entry.details.get("performers") or ()
-    return any(not performer.get("patient") for performer in performers)
+    return any(performer.get("patient") is False for performer in performers)
 
 
 def _not_pregnant(test: NotPregnant, case: Case) -> Answer:

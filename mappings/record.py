@@ -430,11 +430,12 @@ def _standing(entries: list[Entry]) -> list[Entry]:
     """Entries without the members of a set that its sender has told anew since.
 
     Diagnoses without action codes are a snapshot: those of a later message replace them all
-    (v2.5.1 2.10.4). Which messages tell of one set stands in `details["set"]`.
+    (v2.5.1 2.10.4); so are the diseases of one relative. Which messages tell of one set stands in
+    `details["set"]`.
     """
     newest: dict[str, tuple[datetime, int]] = {}
     for entry in entries:
-        if entry.kind == "condition" and "set" in entry.details:
+        if entry.kind in _TOLD_AS_SETS and "set" in entry.details:
             name = entry.details["set"]
             newest[name] = max(newest.get(name, _told(entry)), _told(entry))
     if not newest:
@@ -442,8 +443,13 @@ def _standing(entries: list[Entry]) -> list[Entry]:
     return [
         e
         for e in entries
-        if e.kind != "condition" or "set" not in e.details or _told(e) == newest[e.details["set"]]
+        if e.kind not in _TOLD_AS_SETS
+        or "set" not in e.details
+        or _told(e) == newest[e.details["set"]]
     ]
+
+
+_TOLD_AS_SETS = frozenset({"condition", "family_history"})
 
 
 def _told(entry: Entry) -> tuple[datetime, int]:

@@ -313,7 +313,7 @@ def _inputs(pack: Pack, record: PatientRecord, prediction: Prediction) -> list[M
             "text": _text(entry),
             "when": when_to_json(entry.effective) if entry.effective else None,
             "reference": entry.details.get("reference"),
-            "kind": _FHIR_TYPE.get(entry.kind, "Observation"),
+            "kind": _fhir_type(entry),
             "digest": used.digest,
         }
         for used in prediction.used
@@ -321,7 +321,20 @@ def _inputs(pack: Pack, record: PatientRecord, prediction: Prediction) -> list[M
     ]
 
 
-_FHIR_TYPE = {"patient": "Patient", "report": "DiagnosticReport", "condition": "Condition"}
+_FHIR_TYPE = {
+    "patient": "Patient",
+    "report": "DiagnosticReport",
+    "condition": "Condition",
+    "procedure": "Procedure",
+    "family_history": "FamilyMemberHistory",
+}
+
+
+def _fhir_type(entry: Entry) -> str:
+    """The resource type that an entry is in an EHR."""
+    if entry.kind == "medication":
+        return f"Medication{str(entry.details.get('act') or 'statement').capitalize()}"
+    return _FHIR_TYPE.get(entry.kind, "Observation")
 
 
 def _text(entry: Entry) -> str:

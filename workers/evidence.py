@@ -293,7 +293,13 @@ def known_of(
     if protocol.index.on == "procedure":
         record = _read(connection, person, eligibility.asked(protocol, None, now), fresh)
     t0 = eligibility.index_time(protocol, record, study, now)
-    return _read(connection, person, eligibility.asked(protocol, t0, now), fresh)
+    record = _read(connection, person, eligibility.asked(protocol, t0, now, whole=()), fresh)
+    if t0 is None:
+        return record
+    whole = eligibility.unserved(protocol, record, t0, now)
+    if not whole:
+        return record
+    return _read(connection, person, eligibility.asked(protocol, t0, now, whole=whole), fresh)
 
 
 def _read(

@@ -14,7 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy import Connection, Engine, text
 
-from inference import features
+from inference import features, protocol
+from inference.protocol import Protocol
 from interop.ledger import entries as record_rows
 from interop.ledger import images
 from interop.ledger.engine import open_ledger, reading, writing
@@ -22,7 +23,7 @@ from interop.ledger.mover import Tables
 from interop.ledger.received import Received, Record
 from mappings.hl7v2 import entries as mapped
 from mappings.hl7v2.scan import dedup_digest, lane, scan
-from mappings.record import Source, When, when_to_json
+from mappings.record import Code, Entry, Source, When, when_to_json
 from tests.bench import messages
 from tests.bench.table import Measured, Verdict
 from workers.app import make
@@ -78,13 +79,33 @@ class _Line:
                     "body_part": "LIVER",
                 },
             }  # fmt: skip
-            images.put_study(connection, f"2.25.{patient}", study, now=datetime.now(UTC))
+            for number, modality in enumerate(("CT", "MR")):
+                study["modality"] = modality
+                uid = f"2.25.{patient}{number}"
+                images.put_study(connection, uid, study, now=datetime.now(UTC))
+            self._operate(connection, patient)
             for panel in range(count // _ENTRIES_A_MESSAGE):
                 taken = self.message(patient, days_ago=3 * panel)
                 assert taken.body is not None
                 source = Source("his", self.parts.id(), taken.received_at)
                 made = mapped(taken.body, site=site, source=source).entries
                 record_rows.append(connection, made, ids, int(time.time() * 1000))
+
+    def _operate(self, connection: Connection, patient: int) -> None:
+        """One operation of each kind that some protocol starts from."""
+        site = self.parts.site.sender("his")
+        taken = self.message(patient)
+        assert taken.body is not None
+        source = Source("his", self.parts.id(), taken.received_at)
+        who = mapped(taken.body, site=site, source=source).patient
+        done = [
+            Entry(
+                "procedure", f"procedure/{code}", who, source, "PR1", code=Code("urn:snomed", code),
+                effective=When(_DAY - timedelta(hours=2), "second", 480),
+            )
+            for code in ("107963000", "23968004", "5884001")
+        ]  # fmt: skip
+        record_rows.append(connection, done, self.parts.ids, int(time.time() * 1000))
 
     def apply(self, patients: list[int]) -> float:
         """Seconds to move and apply one message of each."""
@@ -110,23 +131,26 @@ class _Line:
         assert found is not None
         return found
 
-    def judge(self, turns: int) -> tuple[float, float]:
-        """Median seconds to judge readiness, and to read the features, of one patient."""
-        [pack] = self.parts.packs
+    def judge(self, turns: int) -> dict[str, tuple[float, float]]:
+        """Protocol to median seconds to judge its readiness, and to find its features."""
+        protocols = [self.parts.packs[0].manifest, *protocol.shipped().values()]
+        return {one.id: self._judge(one, turns) for one in protocols}
+
+    def _judge(self, one: Protocol, turns: int) -> tuple[float, float]:
         evidence = Evidence(self.parts)
         judged, made = [], []
         for turn in range(turns):
             with reading(self.parts.engine) as connection:
                 person = self.person(connection, turn % _PATIENTS)
                 began = time.perf_counter()
-                answer = evidence.readiness(connection, person, pack.manifest)
+                answer = evidence.readiness(connection, person, one)
                 judged.append(time.perf_counter() - began)
+                assert answer.t0 is not None
                 began = time.perf_counter()
                 now = self.parts.now()
                 studies = [study_summary(r) for r in images.studies_of(connection, person)]
-                record = known_of(connection, person, pack.manifest, studies, now)
-                assert answer.t0 is not None
-                features.read(pack.manifest, pack.lexicon, record, answer.t0, now)
+                record = known_of(connection, person, one, studies, now)
+                features.find_all(one.inputs, record, answer.t0, now)
                 made.append(time.perf_counter() - began)
         return statistics.median(judged), statistics.median(made)
 
@@ -150,7 +174,7 @@ def _line(home: Path) -> Iterator[_Line]:
 def run(console: Console, *, rounds: int, seconds: float) -> Measured:
     """The same messages at several sizes of the patient, and their rows bare."""
     per_message: dict[int, float] = {}
-    judged: dict[int, tuple[float, float]] = {}
+    judged: dict[int, dict[str, tuple[float, float]]] = {}
     ratio = 0.0
     for size in (500, _COMPARED, 50_000):
         with (
@@ -206,12 +230,13 @@ def _bare(engine: Engine, home: Path, rounds: int) -> list[float]:
 
 def _measured(
     per_message: dict[int, float],
-    judged: dict[int, tuple[float, float]],
+    judged: dict[int, dict[str, tuple[float, float]]],
     ratio: float,
     rounds: int,
 ) -> Measured:
     growth = per_message[50_000] / per_message[500]
-    readiness, made = (judged[50_000][n] / judged[500][n] for n in (0, 1))
+    least, most = judged[500], judged[50_000]
+    readiness, made = (max(most[name][n] / least[name][n] for name in least) for n in (0, 1))
     rows = [
         (
             f"{size} entries of the patient" if size > 0 else f"the same rows bare, at {-size}",
@@ -221,9 +246,13 @@ def _measured(
         for size, took in per_message.items()
     ]
     rows += [
-        (f"{what} alone, at {size}", f"{took[n] * 1000:.2f}", f"{1 / took[n]:.0f}")
+        (
+            f"{what} of {name}, at 500 and 50000",
+            f"{least[name][n] * 1000:.2f} and {most[name][n] * 1000:.2f}",
+            f"{1 / least[name][n]:.0f} and {1 / most[name][n]:.0f}",
+        )
         for n, what in enumerate(("readiness", "features"))
-        for size, took in judged.items()
+        for name in least
     ]
     return Measured(
         name="apply",
@@ -243,7 +272,7 @@ def _measured(
             ),
             *(
                 Verdict(
-                    target=f"{what} at 50,000 entries at most {_MOST_GROWTH:g}x of 500",
+                    target=f"{what} of any protocol at 50,000 entries at most {_MOST_GROWTH:g}x of 500",
                     measured=f"{grown:.2f}x",
                     met=grown <= _MOST_GROWTH,
                 )
@@ -252,7 +281,8 @@ def _measured(
         ),
         notes=(
             f"Medians of {4 * rounds} turns of {_PATIENTS} patients, one message each; SQLite.",
-            "Every patient has an index CT and a panel every third day before it; pack liver_dx.",
+            "Every patient has an index CT, MR and operation, and a panel every third day before.",
+            "Messages are judged for the pack liver_dx; protocols alone for all that are shipped.",
             (
                 "One process moves, maps, applies and judges readiness; bare is INSERT OR REPLACE "
                 "of the very rows, the same number in a commit, into a copy of the database."

@@ -294,6 +294,27 @@ def test_what_is_asked_for_decides(
     assert expected == next(r.verdict for r in found if r.rule == rule)
 
 
+def test_an_old_value_serves_where_the_last_days_have_none() -> None:
+    """Of long windows the last days are read first; what they lack is looked for in the whole."""
+    p, told = protocol.shipped()["pan_cancer_now"], [*born(), lab("CEA", -600), lab("ALB", -5)]
+    unusable = entry("observation", "1834-1", -5, Quantity(Decimal(9), None, "9"))
+    told += [lab("AFP", -400), unusable, lab("ALB", -500)]
+    narrow = eligibility.asked(p, T0, T0, whole=())
+    part = [e for e in told if e.kind == "patient" or narrow.spans_hold(e)]
+    assert {"1751-7", "1834-1"} == {e.code.code for e in part if e.code}
+    record = PatientRecord.of(part, as_of=T0, elsewhere=frozenset({"2039-6"}))
+    whole = eligibility.unserved(p, record, T0, T0)
+    assert {"AFP", "CEA"} == whole
+    wide = eligibility.asked(p, T0, T0, whole=whole)
+    record = PatientRecord.of(
+        [e for e in told if e.kind == "patient" or wide.spans_hold(e)], as_of=T0
+    )
+    everything = PatientRecord.of(told, as_of=T0)
+    found = [features.find_all(p.inputs, r, T0, T0) for r in (record, everything)]
+    assert found[0] == found[1]
+    assert found[0]["AFP"].there
+
+
 def test_pre_and_post_part_at_the_operation() -> None:
     """PRE is over when surgery began; what it reads ends before; POST waits for pathology."""
     entries, studies = fitting("hcc_ar_pre")
@@ -433,10 +454,10 @@ def test_a_score_of_a_value_at_the_end_of_an_assay_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"), [("pT3", "pT3"), ("T1A", "T1a"), ("pTx", None), ("3", None)]
+    ("answer", "expected"), [("pT3", "T3"), ("pT1a", "T1a"), ("pTx", None), ("侵及浆膜", None)]
 )
 def test_an_answer_is_one_of_the_words_or_missing(answer: str, expected: str | None) -> None:
-    """Case is forgiven, another word never guessed."""
+    """As pathologists write it; another word is never guessed."""
     made = found("crlm_2y", COLECTOMY, coded("21899-0", answer))["pT"]
     assert expected == made.value
     assert made.there == (expected is not None)
