@@ -184,16 +184,12 @@ def unserved(
     protocol: Protocol, record: PatientRecord, t0: datetime, as_of: datetime
 ) -> frozenset[str]:
     """Inputs that nothing of their last days serves, and something of their window may."""
-    served = features.find_all(protocol.inputs, record, t0, locked(protocol, record, as_of))
+    cut = [i for i in protocol.inputs if i.kind in _OF_WINDOWS and _cut(i, t0, as_of) is not None]
+    if not cut:
+        return frozenset()
+    served = features.find_all(cut, record, t0, locked(protocol, record, as_of))
     there = record.elsewhere | {e.code.code for e in record.of_kind("observation") if e.code}
-    return frozenset(
-        i.id
-        for i in protocol.inputs
-        if i.kind in _OF_WINDOWS
-        and not served[i.id].there
-        and _cut(i, t0, as_of) is not None
-        and not there.isdisjoint(i.codes)
-    )
+    return frozenset(i.id for i in cut if not served[i.id].there and not there.isdisjoint(i.codes))
 
 
 _OF_WINDOWS = ("quantity", "answer")

@@ -15,7 +15,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # the tests' peers
 from tests.bench import machine
 from tests.bench.table import write
 
-NAMES = ("mapping", "apply", "mllp", "idle", "pressure", "large", "stow", "line")
+NAMES = ("mapping", "apply", "cohort", "mllp", "idle", "pressure", "large", "stow", "line")
 
 
 def main() -> int:
