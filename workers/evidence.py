@@ -37,11 +37,13 @@ class Foreseen:
 
     Attributes:
         epoch: The person's epoch it was worked out for, this message counted.
-        answers: Pack → readiness and its JSON.
+        news: The message's entries that tell anything new.
+        answers: Protocol → readiness and its JSON, of those whom the news concern.
     """
 
     person: str | None
     epoch: int
+    news: Sequence[Entry]
     answers: Mapping[str, tuple[Readiness, dict[str, Any]]]
 
 
@@ -65,12 +67,13 @@ class Evidence:
         person = known[0] if known else None
         fresh = [entry for conversion in found for entry in conversion.entries]
         epoch = record_rows.epoch_of(connection, person) if person else 0
+        news = _news(connection, person, fresh, self._parts.now())
         answers = {}
         for protocol in self._parts.protocols:
-            if _concerns(protocol, fresh):
+            if _concerns(protocol, news):
                 answer = self.readiness(connection, person, protocol, fresh)
                 answers[protocol.id] = (answer, answer.to_json())
-        return Foreseen(person, epoch + 1, answers)
+        return Foreseen(person, epoch + 1, news, answers)
 
     def changed(
         self,
@@ -80,7 +83,7 @@ class Evidence:
         *,
         message: int,
         corrects: bool = True,
-        foreseen: Mapping[str, tuple[Readiness, dict[str, Any]]] | None = None,
+        foreseen: Foreseen | None = None,
     ) -> set[str]:
         """After entries were appended: follow-on jobs; the stages that now have work.
 
@@ -91,12 +94,13 @@ class Evidence:
         live = [e for e in fresh if e.source.origin == "live" and e.kind != "imaging_study"]
         if corrects:
             wanted |= self._overtaken(connection, person, fresh, message)
+        news = fresh if foreseen is None else foreseen.news
         for protocol in self._parts.protocols:
             fired = eligibility.fired(protocol, live) if live else None
-            if fired is not None or _concerns(protocol, fresh):
+            if fired is not None or _concerns(protocol, news):
                 event = f"message/{message}"
                 text = fired.text if fired else None
-                known = (foreseen or {}).get(protocol.id)
+                known = foreseen.answers.get(protocol.id) if foreseen is not None else None
                 wanted |= self.judge(connection, person, protocol, text, event, known)
         return wanted
 
@@ -266,6 +270,29 @@ class Evidence:
         if not newest or not interval:
             return False
         return bool(newest[-1].created_at > self._parts.now() - timedelta(hours=interval))
+
+
+def _news(
+    connection: Connection, person: str | None, fresh: Sequence[Entry], now: datetime
+) -> list[Entry]:
+    """Entries but those that repeat who the patient is and which visit this is.
+
+    Every result of a laboratory does, and nothing follows from it.
+    """
+    repeated = [e for e in fresh if e.kind in ("patient", "encounter")]
+    if person is None or not repeated:
+        return list(fresh)
+    stored = decisive.newest(connection, person, {e.key for e in repeated}, now)
+    told = [replace(e, seq=_AFTER_ALL_STORED + n) for n, e in enumerate(repeated)]
+    before, after = (
+        {e.key: (e.status, e.code, e.value, e.effective, e.details) for e in record.entries}
+        for record in (
+            PatientRecord.of(stored, as_of=now),
+            PatientRecord.of([*stored, *told], as_of=now),
+        )
+    )
+    same = {key for key, said in after.items() if before.get(key) == said}
+    return [e for e in fresh if e.kind not in ("patient", "encounter") or e.key not in same]
 
 
 def _concerns(protocol: Protocol, fresh: Sequence[Entry]) -> bool:

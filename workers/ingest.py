@@ -7,7 +7,7 @@ one, together with the end of the job. Source: architecture.md "The flow"; site 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -301,9 +301,9 @@ def _set_echoes_aside(connection: Connection, made: Mapped) -> None:
         made.fate = "echo"
 
 
-def _still(made: Mapped, person: str, epoch: int) -> Mapping[str, Any] | None:
+def _still(made: Mapped, person: str, epoch: int) -> Foreseen | None:
     """What was foreseen of a person, unless the record grew meanwhile."""
     seen = made.foreseen
     if seen is None or epoch != seen.epoch or seen.person not in (None, person):
         return None
-    return seen.answers
+    return seen

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -68,7 +68,8 @@ def of_person(
     if any(entry.kind == "move" for entry in rare):
         # Whose an entry is takes all that was ever said of visits (decision 10).
         return Found(entries.of_person(connection, person))
-    told = _newest_told(connection, names, wanted)
+    demographics = {f"patient/{name}" for name in wanted.demographics}
+    told = _newest(connection, names, demographics, wanted.as_of)
     if not wanted.spans:
         return Found([*rare, *told])
     new = [entry for entry in wanted.concerns(fresh) if entry.kind == "observation"]
@@ -269,22 +270,28 @@ def _by_ids(connection: Connection, ids: Collection[int]) -> list[Entry]:
     return [entries.from_row(row) for row in connection.execute(_BY_ID, {"ids": tuple(ids)})]
 
 
-def _newest_told(
-    connection: Connection, names: Sequence[Identifier], wanted: Wanted
+def newest(
+    connection: Connection, person: str, keys: Collection[str], as_of: datetime
 ) -> list[Entry]:
-    """Of each demographic field under each identifier what was told last, ties included."""
-    if not wanted.demographics:
+    """Of facts that came with their values and have no twins what was told last, ties included."""
+    return _newest(connection, entries.identifiers(connection, person), keys, as_of)
+
+
+def _newest(
+    connection: Connection, names: Sequence[Identifier], keys: Collection[str], as_of: datetime
+) -> list[Entry]:
+    if not keys:
         return []
-    keys = {f"k{n}": f"patient/{name}" for n, name in enumerate(sorted(wanted.demographics))}
+    named = {f"k{n}": key for n, key in enumerate(sorted(keys))}
     found: list[Entry] = []
     for some in entries.batches(names):
-        asked = {**entries.pairs(some), **keys, "as_of": wanted.as_of}
-        query = _newest_of(len(some), len(keys))
+        asked = {**entries.pairs(some), **named, "as_of": as_of}
+        query = _newest_of(len(some), len(named))
         found += map(entries.from_row, connection.execute(query, asked))
     messages = tuple({entry.source.message for entry in found})
     if messages and connection.execute(_REREAD, {"messages": messages}).first() is not None:
         # A message read again may tell less than it did, or at another time: all that was told.
-        return _by_ids(connection, _ids_by_key(connection, names, set(keys.values())))
+        return _by_ids(connection, _ids_by_key(connection, names, keys))
     return found
 
 
