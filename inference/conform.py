@@ -22,16 +22,8 @@ from inference.packs import Pack
 from inference.prediction import Prediction
 from inference.session import Provider
 from mappings.images import CtPhase, CtStudy, InstanceRef, PhaseChoice, Volume
-from mappings.record import (
-    Code,
-    Entry,
-    Identifier,
-    PatientRecord,
-    Source,
-    to_json,
-    value_from_json,
-    when_from_json,
-)
+from mappings.record import Code, Entry, Identifier, PatientRecord, Source
+from mappings.record_json import to_json, value_from_json, when_from_json
 
 FOLDER = "examples/"
 TOLERANCE = 1e-4

@@ -18,16 +18,8 @@ from inference.findings import states
 from inference.manifest import Lexicon
 from inference.protocol import Input, Protocol
 from mappings.errors import UnknownUnit
-from mappings.record import (
-    Coded,
-    Entry,
-    Kind,
-    PatientRecord,
-    Quantity,
-    Text,
-    When,
-    value_to_json,
-)
+from mappings.record import Coded, Entry, Kind, PatientRecord, Quantity, Text, When
+from mappings.record_json import value_to_json
 from mappings.units import convert
 
 # A result that may still change on its own is not a feature; its final version is.

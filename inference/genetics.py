@@ -18,16 +18,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeVar
 
-from mappings.record import (
-    Coded,
-    Entry,
-    PatientRecord,
-    Status,
-    Text,
-    Value,
-    When,
-    value_from_json,
-)
+from mappings.record import Coded, Entry, PatientRecord, Status, Text, Value, When
+from mappings.record_json import value_from_json
 
 Significance = Literal[
     "pathogenic", "likely pathogenic", "uncertain significance", "likely benign", "benign"

@@ -32,7 +32,8 @@ from mappings.dicom import part10
 from mappings.dicom.ct import ct_study
 from mappings.errors import ImageError
 from mappings.images import CtStudy
-from mappings.record import Coded, Entry, PatientRecord, Quantity, Text, When, when_to_json
+from mappings.record import Coded, Entry, PatientRecord, Quantity, Text, When
+from mappings.record_json import when_to_json
 from workers.evidence import known_of, study_summary
 from workers.parts import Parts
 

@@ -24,7 +24,8 @@ from interop.ledger.engine import writing
 from interop.ledger.jobs import Claim
 from mappings.outbound.er7 import pid_of
 from mappings.outbound.result import Correction, Input, Outcome, Result, ResultStatus
-from mappings.record import Code, Entry, Identifier, PatientRecord, When, when_from_json
+from mappings.record import Code, Entry, Identifier, PatientRecord, When
+from mappings.record_json import when_from_json
 from mappings.wanted import Wanted
 from workers.parts import Parts
 

@@ -23,7 +23,8 @@ from interop.ledger import decisive, following, images, jobs, results
 from interop.ledger import entries as record_rows
 from interop.ledger.jobs import NewJob
 from mappings.conversion import Conversion
-from mappings.record import Entry, PatientRecord, when_from_json
+from mappings.record import Entry, PatientRecord
+from mappings.record_json import when_from_json
 from mappings.wanted import Wanted
 from workers.parts import Parts
 

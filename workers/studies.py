@@ -24,7 +24,8 @@ from mappings.dicom import part10, series_choice, study
 from mappings.dicom.volume import pixel_digest
 from mappings.errors import MappingError
 from mappings.persons import claim as claim_of
-from mappings.record import Entry, Origin, PatientRecord, Source, when_to_json
+from mappings.record import Entry, Origin, PatientRecord, Source
+from mappings.record_json import when_to_json
 from workers.drain import describe
 from workers.evidence import Evidence
 from workers.parts import Parts

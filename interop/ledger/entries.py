@@ -16,16 +16,8 @@ from sqlalchemy import Connection, Engine, Select, and_, bindparam, or_, select,
 from interop.ledger.engine import BulkInsert, Ids, failure
 from interop.tables import EntryRow, IdentityRow, Person
 from mappings.persons import mirrored, own
-from mappings.record import (
-    Code,
-    Entry,
-    Identifier,
-    Knowledge,
-    Source,
-    to_json,
-    value_from_json,
-    when_from_json,
-)
+from mappings.record import Code, Entry, Identifier, Knowledge, Source
+from mappings.record_json import to_json, value_from_json, when_from_json
 
 _entry = EntryRow.__table__  # type: ignore[attr-defined]
 _identity = IdentityRow.__table__  # type: ignore[attr-defined]

@@ -18,7 +18,8 @@ from sqlalchemy import Connection, bindparam, select
 from interop.ledger.entries import from_row
 from interop.tables import EntryRow
 from mappings.conversion import Conversion
-from mappings.record import Entry, Source, to_json
+from mappings.record import Entry, Source
+from mappings.record_json import to_json
 
 _entry = EntryRow.__table__  # type: ignore[attr-defined]
 _OF_MESSAGE = (

@@ -18,7 +18,8 @@ from mappings.hl7v2.attachments import encapsulated, pointer
 from mappings.hl7v2.er7 import Segment
 from mappings.hl7v2.groups import Group
 from mappings.hl7v2.reading import Concept, Reading
-from mappings.record import Code, Entry, Kind, Status, Text, Value, When, value_to_json
+from mappings.record import Code, Entry, Kind, Status, Text, Value, When
+from mappings.record_json import value_to_json
 from mappings.tables import table
 
 _COMPLETION: dict[str, Status] = table("hl70271")  # type: ignore[assignment]  # rows checked by test

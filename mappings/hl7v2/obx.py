@@ -31,8 +31,8 @@ from mappings.record import (
     Text,
     Value,
     When,
-    value_to_json,
 )
+from mappings.record_json import value_to_json
 from mappings.tables import table
 
 _STATUSES: dict[str, Status] = table("hl70085")  # type: ignore[assignment]  # rows checked by test

@@ -23,7 +23,8 @@ from interop.ledger.mover import Tables
 from interop.ledger.received import Received, Record
 from mappings.hl7v2 import entries as mapped
 from mappings.hl7v2.scan import dedup_digest, lane, scan
-from mappings.record import Code, Entry, Source, When, when_to_json
+from mappings.record import Code, Entry, Source, When
+from mappings.record_json import when_to_json
 from tests.bench import messages
 from tests.bench.table import Measured, Verdict
 from workers.app import make

@@ -26,6 +26,8 @@ from mappings.record import (
     Text,
     Value,
     When,
+)
+from mappings.record_json import (
     to_json,
     value_from_json,
     value_to_json,

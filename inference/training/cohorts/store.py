@@ -29,7 +29,7 @@ from inference.training.cohorts.pictures import Rendered, Volume
 from inference.training.cohorts.slide import SIDE, Slide
 from inference.training.cohorts.study import Picture, Set, Study
 from inference.training.cohorts.volume import Anatomy
-from mappings.record import value_to_json
+from mappings.record_json import value_to_json
 
 BLOCK = 128
 Arrays = dict[str, NDArray[Any]]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mappings.conversion import Conversion
-from mappings.record import to_json
+from mappings.record_json import to_json
 
 FILES = Path(__file__).parent / "files"
 

@@ -16,7 +16,8 @@ from mappings import hl7v2
 from mappings.conversion import Conversion
 from mappings.errors import MappingError
 from mappings.hl7v2 import er7
-from mappings.record import Entry, Source, to_json
+from mappings.record import Entry, Source
+from mappings.record_json import to_json
 from mappings.site import Site
 
 MRN = "https://hospital.example/ns/mrn"
