@@ -508,7 +508,7 @@ def _agree(p: Protocol, doc: Table) -> None:
 
 # What is known only from the resected specimen: pathology reports, pT, pN, margins, MVI and LVI.
 _POSTOPERATIVE = frozenset(
-    {"11526-1", "60568-3", "21899-0", "21900-6", "21901-4", "21902-2", "44669-0", "33739-4"}
+    {"11526-1", "60568-3", "21899-0", "21900-6", "21901-4", "21902-2", "84892-9", "33739-4"}
     | {"59544-7", "92837-4", "21893-3", "21894-1"}
 )
 

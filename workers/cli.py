@@ -121,11 +121,16 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Leave when every step is verified")] = False,
     report: Annotated[Path | None, typer.Option(help="Write steps, times and ids as JSON")] = None,
     seed: Annotated[int, typer.Option(help="Which synthetic patient")] = 7,
+    study: Annotated[str, typer.Option(help="all, a study or a protocol")] = "liver_dx",
 ) -> None:
-    """Play one synthetic liver patient through the real doors into a sandbox EHR."""
-    from workers.demo.play import play  # noqa: PLC0415
+    """Play a synthetic patient of a study, or of all, through the real doors."""
+    from workers.demo.play import UnknownStudy, play  # noqa: PLC0415
 
-    raise typer.Exit(play(console, once=once, report=report, seed=seed))
+    try:
+        status = play(console, once=once, report=report, seed=seed, study=study)
+    except UnknownStudy as error:
+        _stop(str(error), 2)
+    raise typer.Exit(status)
 
 
 @app.command()

@@ -108,7 +108,7 @@ def fitting(name: str) -> Facts:
     """A patient whom a protocol takes."""
     liver = [lab(n) for n in LIVER_LABS]
     crlm = [COLECTOMY, PATHOLOGY, consent(), entry("condition", "C18.700", -9), lab("CEA")]
-    crlm += [coded("21902-2", "IIIB"), coded("44669-0", "R0")]
+    crlm += [coded("21902-2", "IIIB"), coded("84892-9", "R0")]
     crlm += [coded("21899-0", "pT3"), coded("21900-6", "pN1")]
     breast = [MASTECTOMY, PATHOLOGY, entry("condition", "C50.901", -20)]
     breast += [entry("specimen", "119376003", 0), coded("21899-0", "pT2"), coded("21900-6", "pN0")]
@@ -119,7 +119,7 @@ def fitting(name: str) -> Facts:
         HEPATECTOMY,
         PATHOLOGY,
         entry("condition", "C22.0", -20),
-        coded("44669-0", "R0"),
+        coded("84892-9", "R0"),
         *liver,
     ]
     ct, slides = study("CT"), study("SM", 4)
@@ -219,8 +219,8 @@ CASES: list[tuple[str, str, Iterable[Entry], str]] = [
     ("pan_cancer_1y", "no_known_cancer", [entry("condition", "C34.900", -900)], "not_met"),
     ("pan_cancer_now", "age", born(1930), "not_met"),
     # Liver prognosis.
-    ("liver_px", "radical", [coded("44669-0", "R1", 9)], "not_met"),
-    ("liver_px", "radical", [entry("observation", "44669-0", 9, Text("阴性"))], "met"),
+    ("liver_px", "radical", [coded("84892-9", "R1", 9)], "not_met"),
+    ("liver_px", "radical", [entry("observation", "84892-9", 9, Text("阴性"))], "met"),
     ("liver_px", "age", born(1940), "not_met"),
     ("liver_px", "neoadjuvant", [entry("medication", "L01XX", -60)], "not_met"),
     # Breast.
@@ -259,7 +259,7 @@ def test_each_rule_can_fail(name: str, rule: str, told: Iterable[Entry], expecte
         ("crlm_2y", "cea", "2039-6"), ("crlm_2y", "pt_known", "21899-0"),
         ("crlm_2y", "lock", "60568-3"), ("crlm_2y", "stage", "21902-2"),
         ("breast_dm", "invasive", "C50.901"), ("breast_dm", "er_known", "85337-4"),
-        ("breast_dm", "before_treatment", "119376003"), ("hcc_ar_post", "margin", "44669-0"),
+        ("breast_dm", "before_treatment", "119376003"), ("hcc_ar_post", "margin", "84892-9"),
         ("hcc_ar_pre", "core_labs", "1834-1"), ("pan_cancer_1y", "history", "I10"),
     ],
 )  # fmt: skip

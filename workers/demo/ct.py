@@ -7,17 +7,20 @@ values back. Source: PS3.3 A.3; C.7.6.4 (contrast/bolus); models.md 4.3 and 4.4.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage
 
 from workers.demo.hospital import Chart
+from workers.demo.subject import CannotSend, Subject, identify, study
 
 REPLICATION = 4
+DESCRIPTION = "上腹部增强CT"
 _RESCALE_INTERCEPT = -1024
 _PHASES: Mapping[str, tuple[int, str, int]] = {
     # phase: (series number, description, seconds after the contrast started)
@@ -29,24 +32,67 @@ _PHASES: Mapping[str, tuple[int, str, int]] = {
 PHASES = ("NC", "AP", "PV", "DL")
 
 
-def series_uid(who: Chart, phase: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CtStudy:
+    """One CT of somebody.
+
+    Attributes:
+        who: The patient; `t0` is when the examination started.
+        uid: Study Instance UID.
+        voxels: (n, D, H, W) HU, D from feet to head; one volume per phase.
+        spacing_mm: (z, y, x).
+        phases: What the n volumes are, of `PHASES`.
+
+    Raises:
+        CannotSend: Shapes or phases do not fit.
+    """
+
+    who: Subject
+    uid: str
+    voxels: NDArray[np.int16]
+    spacing_mm: tuple[float, float, float]
+    phases: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.phases if name not in _PHASES]:
+            raise CannotSend(f"phase {unknown[0]}", f"one of {', '.join(PHASES)}")
+        if self.voxels.ndim != 4 or len(self.voxels) != len(set(self.phases)):  # noqa: PLR2004
+            raise CannotSend(f"voxels {self.voxels.shape}", "(n, D, H, W), a volume per phase")
+
+
+def _study(of: Chart | CtStudy) -> CtStudy:
+    if isinstance(of, CtStudy):
+        return of
+    synthetic = of.synthetic
+    if synthetic.ct is None:
+        raise CannotSend("a patient", "one that was made with a CT")
+    channels = [PHASES.index(phase) for phase in synthetic.phases]
+    return CtStudy(
+        who=of.subject,
+        uid=of.study_uid,
+        voxels=synthetic.ct[channels],
+        spacing_mm=synthetic.spacing_mm,
+        phases=synthetic.phases,
+    )
+
+
+def series_uid(of: Chart | CtStudy, phase: str) -> str:
     """Series Instance UID of a phase."""
-    return f"{who.study_uid}.{_PHASES[phase][0]}"
+    return _study(of).who.uid("ct", phase)
 
 
-def counts(who: Chart) -> dict[str, int]:
+def counts(of: Chart | CtStudy) -> dict[str, int]:
     """Instances by series, as a RIS would announce them."""
-    voxels = _voxels(who)
-    return {series_uid(who, phase): voxels.shape[1] for phase in who.synthetic.phases}
+    made = _study(of)
+    return {series_uid(made, phase): made.voxels.shape[1] for phase in made.phases}
 
 
-def instances(who: Chart) -> Iterator[Dataset]:
+def instances(of: Chart | CtStudy) -> Iterator[Dataset]:
     """Every instance of the study, with preamble and file meta."""
-    voxels = _voxels(who)
-    for phase in who.synthetic.phases:
-        channel = voxels[PHASES.index(phase)]
-        for number in range(channel.shape[0]):
-            yield _instance(who, phase, number, channel[number])
+    made = _study(of)
+    for phase, volume in zip(made.phases, made.voxels, strict=True):
+        for number, plane in enumerate(volume):
+            yield _instance(made, phase, number, plane)
 
 
 def part10(dataset: Dataset) -> bytes:
@@ -56,66 +102,33 @@ def part10(dataset: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def _voxels(who: Chart) -> NDArray[np.int16]:
-    ct = who.synthetic.ct
-    if ct is None:
-        raise ValueError("the patient was made without a CT")
-    return ct
-
-
-def _instance(who: Chart, phase: str, number: int, plane: NDArray[np.int16]) -> Dataset:
+def _instance(of: CtStudy, phase: str, number: int, plane: NDArray[np.int16]) -> Dataset:
+    who = of.who
     series_number, description, seconds = _PHASES[phase]
-    scanned = who.t0 + timedelta(seconds=60 + seconds)
-    uid = UID(f"{series_uid(who, phase)}.{number + 1}")
-    made = _patient(who)
-    made.SOPClassUID, made.SOPInstanceUID = CTImageStorage, uid
-    made.StudyInstanceUID, made.SeriesInstanceUID = who.study_uid, series_uid(who, phase)
-    made.FrameOfReferenceUID = f"{who.study_uid}.1"
+    injected = who.t0 + timedelta(seconds=60)
+    scanned = injected + timedelta(seconds=seconds)
+    made = study(who, of.uid, DESCRIPTION, who.numbered("A"), who.t0)
+    made.SeriesInstanceUID = series_uid(of, phase)
+    made.FrameOfReferenceUID = who.uid("ct", "frame")
     made.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     made.Modality, made.Manufacturer = "CT", "Oncord demo"
-    made.StudyDescription, made.SeriesDescription = "上腹部增强CT", description
-    made.AccessionNumber, made.StudyID = f"A{who.number[4:]}", "1"
-    made.SeriesNumber, made.InstanceNumber = str(series_number), str(number + 1)
-    made.AcquisitionNumber = str(series_number)
+    made.SeriesDescription, made.SeriesNumber = description, str(series_number)
+    made.InstanceNumber, made.AcquisitionNumber = str(number + 1), str(series_number)
     made.BodyPartExamined, made.PatientPosition = "LIVER", "HFS"
     made.PositionReferenceIndicator, made.KVP, made.ConvolutionKernel = "", "120", "B30f"
-    made.ReferringPhysicianName = ""
-    _times(made, who.t0, scanned)
-    if phase != "NC":
-        made.ContrastBolusAgent = "Iohexol 350"
-        made.ContrastBolusStartTime = (who.t0 + timedelta(seconds=60)).strftime("%H%M%S")
-    _geometry(made, who, number)
-    _pixels(made, plane)
-    made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    made.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    made.file_meta.MediaStorageSOPInstanceUID = uid
-    made.preamble = bytes(128)
-    return made
-
-
-def _patient(who: Chart) -> Dataset:
-    made = Dataset()
-    made.SpecificCharacterSet = "ISO_IR 192"
-    family, given, _roman = who.name
-    made.PatientName = f"SYNTHETIC^PATIENT={family}^{given}"
-    made.PatientID, made.IssuerOfPatientID = who.number, "DEMOHOSP"
-    made.PatientBirthDate = who.birth_date.replace("-", "")
-    made.PatientSex = "M" if who.synthetic.sex == "male" else "F"
-    made.PatientComments = "Synthetic data produced by a program; not a person"
-    made.TimezoneOffsetFromUTC = "+0800"
-    return made
-
-
-def _times(made: Dataset, study: datetime, scanned: datetime) -> None:
-    made.StudyDate, made.StudyTime = study.strftime("%Y%m%d"), study.strftime("%H%M%S")
     for kind in ("Series", "Acquisition", "Content"):
         setattr(made, f"{kind}Date", scanned.strftime("%Y%m%d"))
         setattr(made, f"{kind}Time", scanned.strftime("%H%M%S"))
+    if phase != "NC":
+        made.ContrastBolusAgent = "Iohexol 350"
+        made.ContrastBolusStartTime = injected.strftime("%H%M%S")
+    _geometry(made, of.spacing_mm, number)
+    _pixels(made, plane)
+    return identify(made, CTImageStorage, who.uid("ct", phase, number))
 
 
-def _geometry(made: Dataset, who: Chart, number: int) -> None:
-    z, y, x = who.synthetic.spacing_mm
+def _geometry(made: Dataset, spacing_mm: tuple[float, float, float], number: int) -> None:
+    z, y, x = spacing_mm
     made.PixelSpacing = [f"{y / REPLICATION:g}", f"{x / REPLICATION:g}"]
     made.SliceThickness = f"{z:g}"
     made.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]

@@ -1,7 +1,7 @@
 """What the hospital's EHR knows from before: a FHIR transaction of somebody's history.
 
-Visits, problems, operations, drugs, family, consent, smoking and body measures, and the studies
-that a RIS or a pathology system announces. Source: FHIR R4; ICD-10; ATC; models.md 1.1.
+Visits, problems, operations, drugs, specimens, family, consent, smoking and body measures, and
+the studies that a RIS or a pathology system announces. Source: FHIR R4; ICD-10; ATC; models.md 1.1.
 """
 
 from __future__ import annotations
@@ -11,15 +11,22 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mappings.codes import DICOM, ICD10, LOINC, SNOMED, UCUM
-from workers.demo.hospital import MRN_SYSTEM
-from workers.demo.subject import CannotSend, Subject, concept, reference, transaction
+from workers.demo.subject import (
+    MRN_SYSTEM,
+    CannotSend,
+    Subject,
+    concept,
+    reference,
+    transaction,
+)
 
 _ATC = "http://www.whocc.no/atc"
 _V3 = "http://terminology.hl7.org/CodeSystem/v3-"
 _FHIR = "http://terminology.hl7.org/CodeSystem/"
-VISIT_SYSTEM = f"{MRN_SYSTEM.rsplit('/', 1)[0]}/visit"
+_HOSPITAL = MRN_SYSTEM.rsplit("/", 1)[0]
+VISIT_SYSTEM, SPECIMEN_SYSTEM = f"{_HOSPITAL}/visit", f"{_HOSPITAL}/specimen"
 Smoking = Literal["never", "former", "current"]
-_SMOKING = {
+_SMOKING: Mapping[Smoking, tuple[str, str]] = {
     "never": ("LA18978-9", "Never smoker"),
     "former": ("LA15920-4", "Former smoker"),
     "current": ("LA18976-3", "Current every day smoker"),
@@ -74,6 +81,17 @@ class Drug:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A specimen: its number, SNOMED CT type and words, when it was taken, body site's code."""
+
+    number: str
+    snomed: str
+    text: str
+    taken: str
+    site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Relative:
     """A relative with a disease: who, ICD-10 code, its words, age when it began."""
 
@@ -88,7 +106,7 @@ class History:
     """All that came before.
 
     Attributes:
-        problems, visits, operations, drugs, relatives: In any order.
+        problems, visits, operations, drugs, samples, relatives: In any order.
         smoking: Status, or None where nobody asked.
         bmi: kg/m2, or None.
         ecog: Performance status 0 to 5, or None.
@@ -103,6 +121,7 @@ class History:
     visits: Sequence[Visit] = ()
     operations: Sequence[Operation] = ()
     drugs: Sequence[Drug] = ()
+    samples: Sequence[Sample] = ()
     relatives: Sequence[Relative] = ()
     smoking: Smoking | None = None
     bmi: float | None = None
@@ -113,6 +132,11 @@ class History:
     def __post_init__(self) -> None:
         if not self.observed and (self.smoking, self.bmi, self.ecog) != (None, None, None):
             raise CannotSend("smoking, BMI or ECOG", "the day it was observed")
+
+
+def smoking_of(answer: str | None) -> Smoking | None:
+    """The status that a LOINC answer tells, or None where nobody asked."""
+    return next((status for status, (code, _) in _SMOKING.items() if code == answer), None)
 
 
 def fhir_history(
@@ -129,6 +153,7 @@ def fhir_history(
     made += [_condition(who, problem) for problem in history.problems]
     made += [_procedure(who, operation) for operation in history.operations]
     made += [_administration(who, drug) for drug in history.drugs]
+    made += [_specimen(who, sample) for sample in history.samples]
     made += [_family(who, relative) for relative in history.relatives]
     made += _measures(who, history)
     if history.consented:
@@ -225,6 +250,20 @@ def _administration(who: Subject, drug: Drug) -> dict[str, Any]:
         "subject": reference(who),
         "effectiveDateTime": drug.given,
         "dosage": {"dose": dose},
+    }
+
+
+def _specimen(who: Subject, sample: Sample) -> dict[str, Any]:
+    return {
+        "resourceType": "Specimen",
+        "identifier": [{"system": SPECIMEN_SYSTEM, "value": sample.number}],
+        "status": "available",
+        "type": concept(SNOMED, sample.snomed, sample.text, sample.text),
+        "subject": reference(who),
+        "collection": {
+            "collectedDateTime": sample.taken,
+            "bodySite": {"coding": [{"system": SNOMED, "code": sample.site}]},
+        },
     }
 
 

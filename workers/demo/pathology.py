@@ -44,6 +44,7 @@ QUESTIONS: dict[str, tuple[str, str]] = {
     "33732-9": ("Histology grade", "组织学分级"),
     "21899-0": ("Primary tumor.pathology", "pT分期"),
     "21900-6": ("Regional lymph nodes.pathology", "pN分期"),
+    "21902-2": ("Stage group.pathology", "病理分期"),
     "21889-1": ("Size tumor", "肿瘤最大径"),
     "21893-3": ("Regional lymph nodes positive", "阳性淋巴结数"),
     "21894-1": ("Regional lymph nodes examined", "检出淋巴结数"),
@@ -77,6 +78,7 @@ class Synoptic:
         organ: What was resected.
         histology: ICD-O-3 morphology, of hepatocellular, cholangio-, breast or adenocarcinoma.
         pt, pn: AJCC 8 categories, `pT2`, `pN0`.
+        stage: AJCC 8 stage group, `IIA`.
         grade: As the form words it: `G2`, `Edmondson II`.
         sizes_mm: Greatest diameter of each tumour, the largest first.
         nodes_positive, nodes_examined: Regional lymph nodes.
@@ -94,6 +96,7 @@ class Synoptic:
     histology: str
     pt: str | None = None
     pn: str | None = None
+    stage: str | None = None
     grade: str | None = None
     sizes_mm: Sequence[int] = ()
     nodes_positive: int | None = None
@@ -150,6 +153,7 @@ def _categories(form: Synoptic, chinese: bool) -> Iterator[_Row]:
         ("33732-9", form.grade, _LOCAL),
         ("21899-0", form.pt, TNM),
         ("21900-6", form.pn, TNM),
+        ("21902-2", form.stage, TNM),
         ("33739-4", form.mvi, _LOCAL),
         ("84892-9", form.margin, TNM),
         ("85319-2", form.her2, _LOCAL),

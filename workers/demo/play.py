@@ -1,7 +1,7 @@
-"""`oncord demo`: one synthetic liver patient through every door, told as it happens.
+"""`oncord demo`: a synthetic patient of each study through every door, told as it happens.
 
-Every step is verified by reading back: from the ledger for what was received and mapped, from the
-EHR for what a clinician would see.
+Where a pack is trained up to the amended report (`liver_dx`), elsewhere up to readiness
+(`course`); every step is verified by reading back. Who is played is decided in `patients`.
 """
 
 from __future__ import annotations
@@ -10,257 +10,81 @@ import json
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 from rich.console import Console
 
-from inference.training.liver import patient
 from mappings.outbound.result import SYNTHETIC_WORDS
-from workers.demo import ct, hospital
-from workers.demo.hospital import AFP, CHINA, MRN_SYSTEM, Chart
-from workers.demo.senders import MllpSender, ack_code, stow
+from workers.demo import liver_dx
+from workers.demo.acts import Course
+from workers.demo.course import CoursePlay
+from workers.demo.hospital import Chart
+from workers.demo.liver_dx import LiverDx
+from workers.demo.patients import COURSES
 from workers.demo.stage import EhrServer, Stage, StageFailed
+from workers.demo.timeline import NotVerified, Timeline
 from workers.parts import utc_now
 
-_PATIENCE_S = 60.0
-_RAISED_AFP = 400
-_LABS_WITHOUT_AFP = (
-    "1751-7",
-    "1975-2",
-    "14631-6",
-    "1742-6",
-    "1920-8",
-    "777-3",
-    "6301-6",
-    "24108-3",
-    "34444-0",
-)
+# Which patients are played for a name: of a protocol, or of a study.
+PATIENTS: Mapping[str, tuple[str, ...]] = {
+    "all": (liver_dx.PACK, *COURSES),
+    "liver": (liver_dx.PACK, "liver_px"),
+    liver_dx.PACK: (liver_dx.PACK,),
+    "hcc_ar_pre": ("hcc",),
+    "hcc_ar_post": ("hcc",),
+    "crlm_2y": ("crlm",),
+    "breast_dm": ("breast",),
+    "pan_cancer_now": ("pan",),
+    "pan_cancer_1y": ("pan",),
+    **{name: (name,) for name in COURSES},
+}
+_Part: TypeAlias = LiverDx | CoursePlay
 
 
-class NotVerified(Exception):
-    """A step could not be read back as it should be."""
+class UnknownStudy(ValueError):
+    """No patient is played under this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"study {name}: expected one of {', '.join(PATIENTS)}")
+        self.name = name
 
 
-@dataclass(slots=True)
-class Play:
-    """The demo as it goes.
+def play(
+    console: Console,
+    *,
+    once: bool,
+    report: Path | None,
+    seed: int,
+    study: str = liver_dx.PACK,
+) -> int:
+    """Run the demo; the exit status is 0 only if every step of every patient was verified.
 
-    Attributes:
-        steps: What happened, when (seconds from the start) and what proved it.
-        resources: What stands in the EHR at the end, by resource type.
+    Args:
+        console: Where the timeline goes.
+        once: Leave when all is verified, instead of staying up.
+        report: Where steps, verdicts, times and ids are written as JSON.
+        seed: Of the cohorts.
+        study: Of `PATIENTS`.
+
+    Raises:
+        UnknownStudy: Another name.
     """
-
-    console: Console
-    who: Chart
-    stage: Stage
-    ehr: EhrServer
-    started: float = field(default_factory=time.monotonic)
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    resources: dict[str, str] = field(default_factory=dict)
-    _sent: int = 0
-
-    def tell(self, station: str, text: str) -> None:
-        """One line of the timeline."""
-        at = time.monotonic() - self.started
-        self.steps.append({"at_s": round(at, 3), "station": station, "text": text})
-        self.console.print(f"[dim]{at:7.2f} s[/]  [bold]{station:<13}[/] {text}", highlight=False)
-
-    def run(self) -> None:
-        """Play every act.
-
-        Raises:
-            NotVerified: A step could not be read back.
-        """
-        self._ready()
-        self._register()
-        self._history()
-        self._labs()
-        self._images()
-        self._report()
-        first = self._result()
-        self._correct(first)
-
-    def _hl7(self, what: str, build: Callable[[str, datetime], bytes]) -> None:
-        """Send one message by MLLP; AA means that it is durable."""
-        self._sent += 1
-        message = build(f"DEMO{self._sent:04d}", datetime.now(CHINA))
-        with MllpSender("127.0.0.1", self.stage.mllp) as sender:
-            self.tell("sent", f"{what}, {len(message)} bytes by MLLP")
-            before = time.monotonic()
-            code = ack_code(sender.send(message))
-        took = (time.monotonic() - before) * 1000
-        if code != "AA":
-            raise NotVerified(f"{what} was answered {code or 'with nothing'}")
-        self.tell("acknowledged", f"AA after {took:.1f} ms: it is on disk")
-
-    def _ready(self) -> None:
-        answer = httpx.get(f"http://127.0.0.1:{self.stage.http}/readyz").json()
-        if answer["findings"]:
-            raise NotVerified(f"the service is not ready: {answer['findings'][0]}")
-
-    def _register(self) -> None:
-        self._hl7("ADT^A04 in GB18030", lambda i, now: hospital.adt_a04(self.who, i, now))
-        self._wait_known()
-        self.tell("mapped", "the patient is known, with a Chinese name")
-
-    def _history(self) -> None:
-        bundle = hospital.fhir_history(self.who, ct.counts(self.who))
-        answer = self._post("/fhir", json.dumps(bundle).encode(), "application/fhir+json")
-        if not answer.is_success or answer.json().get("type") != "transaction-response":
-            raise NotVerified(f"the FHIR door answered {answer.status_code}")
-        self.tell("acknowledged", "FHIR transaction of history: problem list, announced CT study")
-
-    def _labs(self) -> None:
-        have = [loinc for loinc in _LABS_WITHOUT_AFP if loinc in self.who.synthetic.labs]
-        self._hl7(
-            f"ORU^R01 with {len(have)} laboratory values",
-            lambda i, now: hospital.oru_labs(self.who, i, now, loincs=have, filler="L1001"),
-        )
-        self._waiting("no CT")
-
-    def _images(self) -> None:
-        instances = list(ct.instances(self.who))
-        url = f"http://127.0.0.1:{self.stage.http}/dicomweb"
-        before = time.monotonic()
-        good, bad = stow(url, instances)
-        took = time.monotonic() - before
-        if (good, bad) != (len(instances), 0):
-            raise NotVerified(f"STOW stored {good} of {len(instances)}")
-        phases = len(self.who.synthetic.phases)
-        self.tell("acknowledged", f"STOW-RS: {good} CT slices, {phases} phases, in {took:.2f} s")
-        self._waiting("report", settled=lambda p: p.get("trigger"))
-
-    def _report(self) -> None:
-        self._hl7("radiology report, ORU^R01", lambda i, now: hospital.oru_report(self.who, i, now))
-        self._waiting("Alpha-fetoprotein", settled=lambda p: len(p["waiting_for"]) == 1)
-
-    def _result(self) -> dict[str, Any]:
-        self._hl7(
-            "the last input, AFP",
-            lambda i, now: hospital.oru_labs(self.who, i, now, loincs=[AFP], filler="L1002"),
-        )
-        before = time.monotonic()
-        report = self._in_ehr(lambda r: r["status"] == "preliminary")
-        self.tell("ready", "every rule of liver_dx is met")
-        self.tell("assessed", report["conclusion"].split(". ")[0] + ".")
-        self.tell(
-            "written", f"confirmed in the EHR {time.monotonic() - before:.2f} s after the answer"
-        )
-        self._check(report)
-        return report
-
-    def _correct(self, first: dict[str, Any]) -> None:
-        wrong = self.who.synthetic.labs[AFP][0]
-        right = (wrong * 40 if wrong < _RAISED_AFP else wrong / 40).quantize(Decimal("0.1"))
-        self._hl7(
-            f"corrected AFP, OBX-11 = C: {wrong} becomes {right} ng/mL",
-            lambda i, now: hospital.oru_labs(
-                self.who, i, now, loincs=[AFP], filler="L1002", status="C", values={AFP: right}
-            ),
-        )
-        before = time.monotonic()
-        report = self._in_ehr(lambda r: r["status"] == "corrected")
-        if report["id"] != first["id"]:
-            raise NotVerified("the correction made a second report")
-        self.tell("assessed", report["conclusion"].split(". ")[0] + ".")
-        self.tell("amended", f"same report, next version, {time.monotonic() - before:.2f} s later")
-        self._check(report)
-
-    def _check(self, report: dict[str, Any]) -> None:
-        """Read everything back and compare: numbers, links, words."""
-        risk_reference = next(
-            e["valueReference"]["reference"]
-            for e in report["extension"]
-            if e["url"].endswith("diagnosticReport-risk")
-        )
-        risk = self._get(risk_reference)
-        numbers = [self._get(r["reference"])["valueQuantity"]["value"] for r in report["result"]]
-        told = [p["probabilityDecimal"] for p in risk["prediction"]]
-        if sorted(numbers) != sorted(told) or abs(sum(told) - 100) > 0.1:  # noqa: PLR2004  per cent
-            raise NotVerified("RiskAssessment and Observations tell different numbers")
-        if SYNTHETIC_WORDS not in report["conclusion"]:
-            raise NotVerified("the words on synthetic training are missing")
-        if risk["status"] != report["status"]:
-            raise NotVerified("RiskAssessment and DiagnosticReport differ in status")
-        for resource in (report, risk):
-            kind, resource_id = resource["resourceType"], resource["id"]
-            self.resources[kind] = f"{self.ehr.base_url}/{kind}/{resource_id}"
-
-    def _get(self, reference: str) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.ehr.base_url}/{reference}").json()
-        return found
-
-    def _post(self, path: str, body: bytes, kind: str) -> httpx.Response:
-        url = f"http://127.0.0.1:{self.stage.http}{path}"
-        return httpx.post(url, content=body, headers={"content-type": kind}, timeout=30)
-
-    def _question(self) -> list[dict[str, Any]] | None:
-        body = json.dumps({"system": MRN_SYSTEM, "value": self.who.number}).encode()
-        answer = self._post("/readiness", body, "application/json")
-        if not answer.is_success:
-            return None
-        packs: list[dict[str, Any]] = answer.json()["packs"]
-        return packs
-
-    def _wait_known(self) -> None:
-        for _ in self._trying("the patient is not known"):
-            if self._question() is not None:
-                return
-
-    def _waiting(self, what: str, settled: Callable[[dict[str, Any]], Any] = bool) -> None:
-        """Wait until readiness names what is missing, and tell it."""
-        for _ in self._trying(f"readiness does not wait for {what}"):
-            for pack in self._question() or ():
-                reasons = pack.get("waiting_for") or ()
-                if any(what.lower() in reason.lower() for reason in reasons) and settled(pack):
-                    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-                    said = next(r for r in reasons if what.lower() in r.lower())
-                    self.tell("waiting for", said.removeprefix("waiting for ") + more)
-                    return
-
-    def _in_ehr(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Wait until the EHR has the report, and return it as read from there."""
-        about = {"patient": self.who.number.lower()}
-        for _ in self._trying("no such report in the EHR"):
-            answer = httpx.get(f"{self.ehr.base_url}/DiagnosticReport", params=about).json()
-            for entry in answer.get("entry") or ():
-                report: dict[str, Any] = entry["resource"]
-                if wanted(report):
-                    return report
-        raise AssertionError
-
-    def _trying(self, otherwise: str) -> Iterator[None]:
-        until = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < until:
-            yield
-            if dead := self.stage.dead():
-                raise NotVerified(f"{dead[0]} ended: {self.stage.last_words(dead[0])}")
-            time.sleep(0.02)
-        raise NotVerified(f"{otherwise} after {_PATIENCE_S:.0f} s")
-
-
-def play(console: Console, *, once: bool, report: Path | None, seed: int) -> int:
-    """Run the demo; the exit status is 0 only if every step was verified."""
+    patients = cast(study, seed, utc_now())
     # A demo that is told to end must not leave its processes behind.
     signal.signal(signal.SIGTERM, _interrupted)
-    console.rule("Oncord: one synthetic patient, every door")
+    console.rule("Oncord: synthetic patients, every door")
     console.print(SYNTHETIC_WORDS, style="yellow", highlight=False)
-    who = hospital.chart(_suitable(seed), t0=utc_now() - timedelta(hours=20))
     with _folder(once) as folder:
         ehr = EhrServer()
         ehr.start()
-        ehr.ehr.store.transaction(hospital.fhir_history(who, ct.counts(who)))
-        ehr.ehr.store.transaction(hospital.fhir_labs(who))
         try:
-            with Stage(folder, ehr.base_url) as stage:
-                return _perform(Play(console, who, stage, ehr), once=once, report=report)
+            with Stage(folder, ehr.base_url, protocols=protocols(patients)) as stage:
+                return perform(Timeline(console, stage), patients, ehr, once=once, report=report)
         except StageFailed as error:
             console.print(f"[red]not started:[/] {error}", highlight=False)
             return 1
@@ -272,46 +96,128 @@ def _interrupted(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _perform(acts: Play, *, once: bool, report: Path | None) -> int:
-    acts.tell("listening", f"MLLP {acts.stage.mllp}, HTTP {acts.stage.http}, EHR {acts.ehr.port}")
-    failure = ""
-    try:
-        acts.run()
-    except (NotVerified, OSError, httpx.HTTPError) as error:
-        failure = str(error) or type(error).__name__
-        acts.console.print(f"[red]not verified:[/] {failure}", highlight=False)
+def cast(study: str, seed: int, now: datetime) -> dict[str, Chart | Course]:
+    """Who is played for a name, in order.
+
+    Args:
+        study: Of `PATIENTS`.
+        seed: Of the cohorts.
+        now: Everything that is told happened before it.
+
+    Raises:
+        UnknownStudy: Another name.
+    """
+    if study not in PATIENTS:
+        raise UnknownStudy(study)
+    return {
+        name: COURSES[name](seed, now) if name in COURSES else liver_dx.chart(seed, now)
+        for name in PATIENTS[study]
+    }
+
+
+def protocols(patients: Mapping[str, Chart | Course]) -> list[str]:
+    """Whose readiness the site must keep for them, beside the trained packs."""
+    courses = (one for one in patients.values() if isinstance(one, Course))
+    return [protocol for course in courses for protocol in course.protocols]
+
+
+def perform(
+    timeline: Timeline,
+    patients: Mapping[str, Chart | Course],
+    ehr: EhrServer,
+    *,
+    once: bool,
+    report: Path | None,
+) -> int:
+    """Play every patient, each though another failed; the exit status."""
+    parts: dict[str, _Part] = {
+        name: LiverDx(timeline, one, ehr) if isinstance(one, Chart) else CoursePlay(timeline, one)
+        for name, one in patients.items()
+    }
+    stage, console = timeline.stage, timeline.console
+    timeline.tell("listening", f"MLLP {stage.mllp}, HTTP {stage.http}, EHR {ehr.port}")
+    failure = _unready(timeline)
+    told = [] if failure else [_section(timeline, name, part) for name, part in parts.items()]
+    failed = [f"{section['study']}: {section['failure']}" for section in told if section["failure"]]
+    failure = failure or "; ".join(failed)
+    resources = {kind: url for part in parts.values() for kind, url in part.resources.items()}
     if report is not None:
         written = {
             "verified": not failure,
             "failure": failure,
-            "steps": acts.steps,
-            "resources": acts.resources,
+            "steps": timeline.steps,
+            "studies": told,
+            "resources": {} if failure else resources,
             "words": SYNTHETIC_WORDS,
         }
         report.write_text(json.dumps(written, ensure_ascii=False, indent=2), "utf-8")
+    _closing(console, told)
     if failure:
         return 1
-    for kind, url in acts.resources.items():
-        acts.console.print(f"{kind:<17} {url}", highlight=False)
-    page = f"http://127.0.0.1:{acts.ehr.port}/patient/{acts.who.number.lower()}"
-    acts.console.print(f"{'What one sees':<17} {page}", highlight=False)
+    for kind, url in resources.items():
+        console.print(f"{kind:<17} {url}", highlight=False)
+    for part in parts.values():
+        if part.resources:
+            page = f"http://127.0.0.1:{ehr.port}/patient/{part.number.lower()}"
+            console.print(f"{'What one sees':<17} {page}", highlight=False)
     if not once:
-        acts.console.print("It stays up. Ctrl-C ends it.", style="dim")
-        try:
-            while not acts.stage.dead():
-                time.sleep(0.5)
-        except KeyboardInterrupt:
-            pass
+        _stay(console, stage)
     return 0
 
 
-def _suitable(seed: int) -> Any:
-    """The first patient of a cohort with a Chinese report and four phases: the demo's hospital."""
-    for index in range(1000):
-        found = patient(seed, index, render=False)
-        if found.language == "zh" and len(found.phases) == len(ct.PHASES):
-            return patient(seed, index)
-    raise AssertionError("a thousand patients and none suits")
+def _unready(timeline: Timeline) -> str:
+    """Why nothing can be played, or an empty string."""
+    try:
+        findings = timeline.findings()
+    except (OSError, httpx.HTTPError) as error:
+        findings = [str(error) or type(error).__name__]
+    if not findings:
+        return ""
+    failure = f"the service is not ready: {findings[0]}"
+    timeline.console.print(f"[red]not verified:[/] {failure}", highlight=False)
+    return failure
+
+
+def _section(timeline: Timeline, name: str, part: _Part) -> dict[str, Any]:
+    """One patient played, and what the report says of it."""
+    first, started, failure = len(timeline.steps), timeline.seconds(), ""
+    timeline.console.rule(f"{name}, {part.registry}: {part.title}", style="dim")
+    try:
+        part.run()
+    except (NotVerified, OSError, httpx.HTTPError) as error:
+        failure = str(error) or type(error).__name__
+        timeline.console.print(f"[red]not verified:[/] {failure}", highlight=False)
+    return {
+        "study": name,
+        "registry": part.registry,
+        "title": part.title,
+        "patient": part.number,
+        "verified": not failure,
+        "failure": failure,
+        "started_s": started,
+        "took_s": round(timeline.seconds() - started, 3),
+        "readiness": part.readiness,
+        "steps": timeline.steps[first:],
+    }
+
+
+def _closing(console: Console, told: Sequence[Mapping[str, Any]]) -> None:
+    """One line a study."""
+    for section in told:
+        answers = [one for one in section["readiness"] if one["state"] != "waiting"]
+        states = ", ".join(f"{one['protocol']} {one['state']}" for one in answers)
+        mark = "[green]verified[/]" if section["verified"] else "[red]not verified[/]"
+        text = f"{section['study']:<9} {section['took_s']:6.2f} s  {states}"
+        console.print(f"{text}  {mark}", highlight=False)
+
+
+def _stay(console: Console, stage: Stage) -> None:
+    console.print("It stays up. Ctrl-C ends it.", style="dim")
+    try:
+        while not stage.dead():
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        pass
 
 
 @contextmanager

@@ -38,9 +38,9 @@ class Answer:
     alternates: tuple[Code, ...] = ()
 
 
-def number(value: Decimal | int, unit: str) -> Quantity:
-    """A quantity in a UCUM unit, its text as it is written."""
-    return Quantity(Decimal(value), unit, str(value), unit)
+def number(value: Decimal | int, unit: str, *, written: str = "") -> Quantity:
+    """A quantity in a UCUM unit, its text as it is written, the unit as the sender spells it."""
+    return Quantity(Decimal(value), unit, str(value), written or unit)
 
 
 def coded(system: str, code: str, display: str) -> Coded:
@@ -55,10 +55,11 @@ def obr(
     *,
     done: str,
     issued: str,
-    section: str,
+    section: str = "",
     accession: str = "",
+    status: str = "F",
 ) -> str:
-    """An OBR of final results.
+    """An OBR.
 
     Args:
         place: OBR-1.
@@ -68,37 +69,40 @@ def obr(
         issued: OBR-22.
         section: OBR-24, table 0074.
         accession: OBR-20.
+        status: OBR-25.
     """
     fields = [""] * 26
     fields[1:5] = str(place), "", filler, _cwe((code,), code.display)
     fields[7], fields[20] = done, accession
-    fields[22], fields[24], fields[25] = issued, section, "F"
+    fields[22], fields[24], fields[25] = issued, section, status
     return "|".join(("OBR", *fields[1:]))
 
 
-def obx(answers: Iterable[Answer]) -> list[str]:
-    """An NM or CWE for each answer, numbered from 1."""
+def obx(answers: Iterable[Answer], status: str = "F") -> list[str]:
+    """An NM or CWE for each answer, numbered from 1, units as the sender writes them."""
     made = []
     for place, answer in enumerate(answers, 1):
         question = _cwe((answer.code, *answer.alternates), answer.code.display)
         if isinstance(answer.value, Quantity):
-            kind, value, unit = "NM", answer.value.text, escape(answer.value.unit or "")
+            kind, value, unit = "NM", answer.value.text, escape(answer.value.raw_unit)
         else:
             kind, value, unit = "CWE", _cwe(answer.value.codes, answer.value.text), ""
-        made.append(_line(place, kind, question, answer.sub_id, value, unit))
+        made.append(_line(place, kind, question, answer.sub_id, value, unit, status))
     return made
 
 
 def prose(lines: Iterable[tuple[Code, str]]) -> list[str]:
     """A TX for each line under its section or title."""
     return [
-        _line(place, "TX", _cwe((code,), code.display), "", escape(line), "")
+        _line(place, "TX", _cwe((code,), code.display), "", escape(line), "", "F")
         for place, (code, line) in enumerate(lines, 1)
     ]
 
 
-def _line(place: int, kind: str, question: str, sub_id: str, value: str, unit: str) -> str:
-    return f"OBX|{place}|{kind}|{question}|{sub_id}|{value}|{unit}|||||F"
+def _line(
+    place: int, kind: str, question: str, sub_id: str, value: str, unit: str, status: str
+) -> str:
+    return f"OBX|{place}|{kind}|{question}|{sub_id}|{value}|{unit}|||||{status}"
 
 
 def _cwe(codes: Sequence[Code], text: str) -> str:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +79,7 @@ class Stage:
         ehr_url: FHIR base URL that results go to.
         environment: Further `ONCORD_*` settings (database, broker).
         nice: Added niceness of the workers.
+        protocols: Whose readiness is kept beside the packs of the demo's site.
         http: Port of the HTTP doors once started.
         mllp: Port of the interface `his` once started.
         interfaces: Ports of all MLLP interfaces once started.
@@ -88,6 +89,7 @@ class Stage:
     ehr_url: str
     environment: Mapping[str, str] = field(default_factory=dict)
     nice: int = 0
+    protocols: Sequence[str] = ()
     http: int = 0
     mllp: int = 0
     interfaces: dict[str, int] = field(default_factory=dict)
@@ -111,6 +113,7 @@ class Stage:
         """Start the service, then the workers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         text = SITE.read_text("utf-8").replace("http://127.0.0.1:8090/fhir", self.ehr_url)
+        text += "".join(f"\n[packs.{name}]\n" for name in self.protocols)
         (self.folder / "site.toml").write_text(text, "utf-8")
         try:
             self.start_service()

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from workers.demo.feed_messages import CHINA, Sender, message
-from workers.demo.hospital import MRN_SYSTEM
+from workers.demo.feed_messages import CHINA, Sender, message, stamp
 
 Sex = Literal["male", "female"]
 Language = Literal["zh", "en"]
 
 AUTHORITY = "DEMOHOSP"
+MRN_SYSTEM = "https://hospital.example/mrn"
+_MRN_DIGITS = 8
 # One name per language; whoever reads it sees that nobody is meant.
 _NAMES = {
     "zh": (("合成", "患者", "HE CHENG^HUAN ZHE"), ("样本", "病例", "YANG BEN^BING LI")),
@@ -62,10 +63,19 @@ class Subject:
         """A number of one of the hospital's systems: accession `A…`, pathology case `P…`."""
         return f"{kind}{self.number.removeprefix('SYN-')}"
 
+    def at(self, moment: datetime) -> Subject:
+        """The same person on another day: for what has its own day among an index's."""
+        return replace(self, t0=moment.astimezone(CHINA).replace(microsecond=0))
+
     def uid(self, *parts: object) -> str:
         """A DICOM UID of something of theirs, the same for the same parts (PS3.5 B.2)."""
         key = "/".join(("oncord-demo", self.number, self.t0.isoformat(), *map(str, parts)))
         return f"2.25.{uuid.uuid5(uuid.NAMESPACE_URL, key).int}"
+
+
+def record_number(key: int) -> str:
+    """The medical record number of whoever has this key, `SYN-` and eight digits."""
+    return f"SYN-{key % 10**_MRN_DIGITS:0{_MRN_DIGITS}d}"
 
 
 def subject(number: str, *, sex: Sex, age_years: int, language: Language, t0: datetime) -> Subject:
@@ -96,6 +106,22 @@ def subject(number: str, *, sex: Sex, age_years: int, language: Language, t0: da
     )
 
 
+def adt(who: Subject, event: str, control_id: str, now: datetime, segments: Sequence[str]) -> bytes:
+    """An ADT about somebody, in GB18030 as many Chinese systems send it.
+
+    Args:
+        who: The patient.
+        event: MSH-9, its three components.
+        control_id: MSH-10.
+        now: MSH-7 and EVN-2, aware.
+        segments: What stands below PID.
+    """
+    sender = Sender("his", "HIS", "GB 18030-2000", "gb18030", "2.5.1", "\r")
+    trigger = event.split("^")[1]
+    evn = f"EVN|{trigger}|{stamp(now)}"
+    return message(sender, event, control_id, now, (evn, _pid(who), *segments))
+
+
 def oru(
     who: Subject, application: str, control_id: str, now: datetime, segments: Sequence[str]
 ) -> bytes:
@@ -110,6 +136,12 @@ def oru(
     """
     sender = Sender(application.lower(), application, "UNICODE UTF-8", "utf-8", "2.5.1", "\r")
     return message(sender, "ORU^R01^ORU_R01", control_id, now, (_pid(who), *segments))
+
+
+def pv1(who: Subject, kind: Literal["I", "O"], place: str) -> str:
+    """A PV1 of somebody's outpatient or inpatient visit, by its number."""
+    number = who.numbered("V" if kind == "O" else "I")
+    return f"PV1|1|{kind}|{place}^^^{AUTHORITY}{'|' * 16}{number}^^^{AUTHORITY}^VN"
 
 
 def _pid(who: Subject) -> str:
@@ -136,10 +168,16 @@ def fhir_patient(who: Subject) -> dict[str, Any]:
         },
         "identifier": [{"system": MRN_SYSTEM, "value": who.number}],
         "active": True,
-        "name": [{"family": family, "given": [given]}],
+        "name": [{"text": _in_full(who), "family": family, "given": [given]}],
         "gender": who.sex,
         "birthDate": who.birth_date,
     }
+
+
+def _in_full(who: Subject) -> str:
+    """The name as it is written in its own language: in Chinese the family first, unspaced."""
+    family, given, _roman = who.name
+    return f"{family}{given}" if who.language == "zh" else f"{given} {family}"
 
 
 def reference(who: Subject) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from whole_line import Line
 from mappings.record import Coded, Quantity
 from workers.demo import history
 from workers.demo.ehr import sandbox
-from workers.demo.history import Drug, History, Operation, Problem, Relative, Visit
+from workers.demo.history import Drug, History, Operation, Problem, Relative, Sample, Visit
 from workers.demo.subject import CannotSend, subject
 
 FULL = History(
@@ -29,6 +29,15 @@ FULL = History(
         Operation(snomed="107963000", text="肝切除术", done="2026-03-02", site="10200004"),
     ),
     drugs=(Drug(atc="J05AF10", text="恩替卡韦", given="2025-03-02", dose_mg=1),),
+    samples=(
+        Sample(
+            number="P1",
+            snomed="430861001",
+            text="切除标本",
+            taken="2026-03-02T10:30:00+08:00",
+            site="10200004",
+        ),
+    ),
     relatives=(Relative(relation="mother", icd10="C22.0", text="肝细胞癌", age_years=61),),
     smoking="former",
     bmi=23.4,
@@ -61,11 +70,22 @@ def test_what_our_door_maps_of_a_history():
     assert ("23.4", "kg/m2", "0") == (bmi.text, bmi.unit, ecog.text)
 
 
-def test_every_resource_is_valid_and_at_most_three_kinds_are_not_mapped():
-    """Drugs, family and consent are kept as they came; all else of models.md 1.1 is read."""
+def test_every_resource_is_valid_and_read():
+    """All of models.md 1.1: also drugs, the specimen, family and consent, each with its time."""
     made, unread = wires.of_fhir(history.fhir_history(wires.somebody(), FULL))
-    assert 12 == len(made) + len(unread)
-    assert set(unread) <= {"MedicationAdministration", "FamilyMemberHistory", "Consent"}
+    assert (13, []) == (len(made), unread)
+    record = wires.record(*made)
+    told = {
+        kind: [(e.code.code, e.effective.isoformat()) for e in record.of_kind(kind)]
+        for kind in ("medication", "specimen", "consent")
+    }
+    assert {
+        "medication": [("J05AF10", "2025-03-02")],
+        "specimen": [("430861001", "2026-03-02T10:30:00+08:00")],
+        "consent": [("59284-0", "2026-02-20")],
+    } == told
+    [specimen] = record.of_kind("specimen")
+    assert [f"{history.SPECIMEN_SYSTEM}|P1"] == specimen.details["ids"]
 
 
 def test_a_study_is_announced_by_its_series():
@@ -98,7 +118,7 @@ def test_the_sandbox_ehr_and_the_door_take_it(line: Line):
     ehr.store.transaction(bundle)
     kept = {kind: len(held) for kind, held in ehr.store.versions.items()}
     assert {"Patient": 1, "Encounter": 2, "Condition": 2, "Procedure": 1, "Observation": 3,
-            "MedicationAdministration": 1, "FamilyMemberHistory": 1, "Consent": 1} == kept  # fmt: skip
+            "MedicationAdministration": 1, "Specimen": 1, "FamilyMemberHistory": 1, "Consent": 1} == kept  # fmt: skip
     assert 200 == line.fhir(bundle).status_code
     line.settle()
     assert ["applied"] == [m["state"] for m in line.inbound("applied")]

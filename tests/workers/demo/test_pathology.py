@@ -26,8 +26,8 @@ LIVER = Synoptic(
     mvi="M1", margin="R0",
 )  # fmt: skip
 COLON = Synoptic(
-    organ="colon", histology="8140/3", pt="pT3", pn="pN0", grade="G2", nodes_positive=0,
-    nodes_examined=18, lymphovascular=False, perineural=True, margin="R0",
+    organ="colon", histology="8140/3", pt="pT3", pn="pN0", stage="IIA", grade="G2",
+    nodes_positive=0, nodes_examined=18, lymphovascular=False, perineural=True, margin="R0",
 )  # fmt: skip
 
 
@@ -93,8 +93,9 @@ def test_answers_of_a_liver_resection():
 
 
 def test_answers_of_a_colon_resection():
-    """No node of eighteen is a count of zero, and perineural invasion is there."""
+    """Stage group; no node of eighteen is a count of zero, and perineural invasion is there."""
     said = answers(wires.of_hl7(sent(COLON)))
+    assert ["IIA"] == said["21902-2"]
     assert (["0 {#}"], ["18 {#}"]) == (said["21893-3"], said["21894-1"])
     assert (["LA9634-2"], ["LA9633-4"]) == (said["59544-7"], said["92837-4"])
 
