@@ -291,8 +291,7 @@ def find_all(
     found: dict[str, Found] = {}
     for wanted in inputs:
         if t0 is None and wanted.kind != "sex":
-            what = "date" if wanted.kind == "age" else "study"
-            found[wanted.id] = Found(reason=f"no index {what} yet")
+            found[wanted.id] = Found(reason="the index time is not known yet")
         elif wanted.kind == "score":
             found[wanted.id] = _score(wanted, found)
         else:

@@ -272,14 +272,14 @@ def _has(test: Has, case: Case) -> Answer:
         return _answered(test, found)
     if len(found.certain) >= test.at_least:
         return Answer("met", "it is in the record", _keys(found.certain))
+    if test.selector.window_days is not None and case.t0 is None:
+        return _no_index(case, "its time")
     if len(found.certain) + len(found.possible) >= test.at_least:
         return Answer(
             "unknown",
             "its time is too coarse, or it is not confirmed",
             _keys((*found.certain, *found.possible)),
         )
-    if test.selector.window_days is not None and case.t0 is None:
-        return _no_index(case, "its time")
     return Answer(test.otherwise, "nothing received")
 
 
@@ -307,12 +307,12 @@ def _lacks(test: Lacks, case: Case) -> Answer:
         found = _Found(newest, found.possible) if says == [True] else _Found((), newest)
     if found.certain:
         return Answer("not_met", "it is in the record", _keys(found.certain))
+    if test.selector.window_days is not None and case.t0 is None:
+        return _no_index(case, "its absence")
     if found.possible:
         return Answer(
             "unknown", "its time is too coarse, or it is not confirmed", _keys(found.possible)
         )
-    if test.selector.window_days is not None and case.t0 is None:
-        return _no_index(case, "its absence")
     if test.silence == "met":
         return Answer("met", "nobody told of it, which counts as no for this rule")
     return Answer("unknown", "nobody told of it, and silence is no answer for this rule")
