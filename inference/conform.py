@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from inference import features
 from inference.assess import Case, assess
 from inference.errors import PackRefused
 from inference.packs import Pack
@@ -31,20 +32,41 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One example's answer: `off_by` is the largest difference in probability or logit."""
+    """One example's answer.
+
+    Attributes:
+        off_by: The largest difference of all figures.
+        off: The difference of each figure, from features to the calibrated probability.
+    """
 
     example: str
     passed: bool
     off_by: float
+    off: Mapping[str, float]
 
 
 def check(pack: Pack, provider: Provider = "cpu") -> tuple[Check, ...]:
-    """Run every example of a pack."""
+    """Run every example of a pack and compare each figure with its author's.
+
+    Raises:
+        PackRefused: an example that is not one, or expects a figure that nothing gives.
+        SessionRefused: a graph that does not load.
+    """
     made = []
     for name, (case, expected) in examples(pack).items():
         got = figures(assess(pack, [case], provider)[0])
-        off = max(abs(got[k] - float(expected[k])) for k in got)
-        made.append(Check(example=name, passed=off <= TOLERANCE, off_by=off))
+        path = f"{FOLDER}{name}.json"
+        for key in got:
+            if key not in expected:
+                raise PackRefused(f"{path}: expected.{key} is missing")
+        numbers = features.read(pack.manifest, pack.lexicon, case.record, case.t0, case.as_of)
+        got |= {f"feature/{k}": v for k, v in numbers.numbers.items()}
+        for key in expected:
+            if key not in got:
+                raise PackRefused(f"{path}: expected.{key} is no figure of this case")
+        off = {k: abs(got[k] - expected[k]) for k in expected}
+        passed = all(v <= TOLERANCE for v in off.values())
+        made.append(Check(example=name, passed=passed, off_by=max(off.values()), off=off))
     return tuple(made)
 
 
@@ -69,8 +91,8 @@ def examples(pack: Pack) -> dict[str, tuple[Case, Mapping[str, float]]]:
     for path in sorted(p for p in pack.contents if p.startswith(FOLDER) and p.endswith(".json")):
         try:
             body = json.loads(pack.contents[path])
-            found[path.removeprefix(FOLDER).removesuffix(".json")] = (_case(body), body["expected"])
-        except (KeyError, TypeError, ValueError, zlib.error) as error:
+            found[path.removeprefix(FOLDER).removesuffix(".json")] = _example(body)
+        except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
             raise PackRefused(f"{path} is no example") from error
     return found
 
@@ -85,15 +107,31 @@ def case_to_json(case: Case) -> dict[str, Any]:
     }
 
 
-def _case(body: Mapping[str, Any]) -> Case:
-    as_of = datetime.fromisoformat(body["as_of"])
+def _example(body: Mapping[str, Any]) -> tuple[Case, Mapping[str, float]]:
+    return case_from_json(body), {str(k): float(v) for k, v in body["expected"].items()}
+
+
+def case_from_json(body: Mapping[str, Any]) -> Case:
+    """Inverse of `case_to_json`.
+
+    Raises:
+        KeyError, TypeError, ValueError, zlib.error: a part is missing or of another kind.
+    """
+    as_of = _moment(body["as_of"])
     entries = [_entry(e, as_of, i) for i, e in enumerate(body["entries"], 1)]
     return Case(
         record=PatientRecord.of(entries, as_of=as_of),
         ct=None if body["ct"] is None else _ct(body["ct"]),
-        t0=datetime.fromisoformat(body["t0"]),
+        t0=_moment(body["t0"]),
         as_of=as_of,
     )
+
+
+def _moment(text: str) -> datetime:
+    made = datetime.fromisoformat(text)
+    if made.tzinfo is None:
+        raise ValueError("a time without offset")
+    return made
 
 
 def _entry_to_json(entry: Entry) -> dict[str, Any]:

@@ -193,13 +193,13 @@ def unserved(
 
 
 _OF_WINDOWS = ("quantity", "answer")
-_LAST_DAYS = timedelta(days=30)
+_LAST_DAYS = timedelta(days=14)
 
 
 def _cut(wanted: Input, t0: datetime, as_of: datetime) -> datetime | None:
     """Where the last days of an input's window begin; None where they are the window."""
     low, high = features.window(wanted, t0, as_of)
-    return high - _LAST_DAYS if high - low > _LAST_DAYS * 2 else None
+    return high - _LAST_DAYS if high - low > 4 * _LAST_DAYS else None
 
 
 def _spans(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import date, datetime
 from typing import Literal, get_args
 
 from inference import protocol
@@ -123,6 +124,27 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What the maker says of this release; each may be missing.
+
+    Attributes:
+        expires: Last day on which it may be used.
+        supersedes: Version of the same pack that this one replaces.
+        udi: Unique device identification; pccp: where the predetermined change plan stands.
+        gpu_memory_mb: MiB that the graphs need on a GPU.
+
+    Source: model-rules 26.
+    """
+
+    expires: date | None = None
+    supersedes: str | None = None
+    contraindications: tuple[str, ...] = ()
+    udi: str | None = None
+    pccp: str | None = None
+    gpu_memory_mb: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest(Protocol):
     """pack.toml."""
 
@@ -134,6 +156,7 @@ class Manifest(Protocol):
     calibration: Calibration
     reference: Reference
     files: tuple[File, ...]
+    release: Release
 
     @property
     def synthetic(self) -> bool:
@@ -201,6 +224,7 @@ def parse(raw: bytes) -> Manifest:
         calibration=_calibration(doc.table("calibration")),
         reference=_reference(doc.table("reference")),
         files=tuple(_file(t) for t in doc.tables("files")),
+        release=_release(doc.table("release")) if doc.has("release") else Release(),
     )
     doc.end()
     _agree(manifest, doc)
@@ -299,6 +323,29 @@ def _file(t: Table) -> File:
     return made
 
 
+def _release(t: Table) -> Release:
+    made = Release(
+        expires=_day(t) if t.has("expires") else None,
+        supersedes=t.text("supersedes") if t.has("supersedes") else None,
+        contraindications=t.texts("contraindications") if t.has("contraindications") else (),
+        udi=t.text("udi") if t.has("udi") else None,
+        pccp=t.text("pccp") if t.has("pccp") else None,
+        gpu_memory_mb=t.whole("gpu_memory_mb") if t.has("gpu_memory_mb") else None,
+    )
+    if made.gpu_memory_mb is not None and made.gpu_memory_mb <= 0:
+        raise t.refuse("gpu_memory_mb", "a number above 0")
+    t.end()
+    return made
+
+
+def _day(t: Table) -> date:
+    value = t.raw("expires", "a date")
+    # A TOML date with a time is a date, too, for Python.
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise t.refuse("expires", "a date")
+    return value
+
+
 def _agree(m: Manifest, doc: Table) -> None:
     """What the keys must say of each other."""
     if not set(m.ct.required) <= set(m.ct.phases):
@@ -306,6 +353,12 @@ def _agree(m: Manifest, doc: Table) -> None:
     for n, rule in enumerate(m.rules):
         if isinstance(rule.test, Contrast) and set(rule.test.phases) != set(m.ct.required):
             raise doc.refuse(f"rules[{n}].phases", "the same as ct.required")
+    # A wrong word here would let a figure of made-up patients pass as evidence (model-rules 14).
+    told = f"{m.training_data.generator} {m.training_data.words}".casefold()
+    if not m.synthetic and "synthetic" in told:
+        raise doc.refuse("training_data.kind", "synthetic, as its generator or words say")
+    if m.release.supersedes == m.version:
+        raise doc.refuse("release.supersedes", "another version than pack.version")
     if len(m.graphs) > MOST_GRAPHS or {g.role for g in m.graphs} != set(get_args(GraphRole)):
         raise doc.refuse("graphs", f"at most {MOST_GRAPHS}, one of each role")
     if sum(o.positive for o in m.outputs) != 1 or len(m.outputs) != CLASSES:

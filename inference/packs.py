@@ -15,7 +15,9 @@ from inference import manifest
 from inference.errors import PackRefused
 from inference.manifest import File, GraphRole, Lexicon, Manifest
 
+SIGNATURE = "pack.sig"
 _LARGEST_MANIFEST = 1 << 20
+_LARGEST_SIGNATURE = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,8 @@ class Pack:
         digest: SHA-256 of pack.toml, which lists the digest of every other file.
         codes: Bare codes whose arrival can change whether, or with what, this pack runs.
         contents: File bytes by path.
+        raw: The bytes of pack.toml.
+        signature: The bytes of pack.sig, or None; `signing` says whose it is.
     """
 
     manifest: Manifest
@@ -33,6 +37,8 @@ class Pack:
     digest: str
     codes: frozenset[str]
     contents: Mapping[str, bytes] = field(repr=False)
+    raw: bytes = field(repr=False)
+    signature: bytes | None = field(repr=False)
 
     def graph(self, role: GraphRole) -> bytes:
         """The verified ONNX bytes of a role."""
@@ -78,8 +84,9 @@ def discover(folders: Iterable[Path]) -> Discovery:
 def load(folder: Path) -> Pack:
     """Read and verify one pack folder.
 
-    Every file but pack.toml is listed there with size and SHA-256; links, unlisted files and
-    paths out of the folder are refused. Each file is read once, and what was verified is kept.
+    Every file but pack.toml and its signature is listed there with size and SHA-256; links,
+    unlisted files and paths out of the folder are refused. Each file is read once, and what was
+    verified is kept.
 
     Raises:
         PackRefused: what is wrong with which file.
@@ -94,7 +101,9 @@ def load(folder: Path) -> Pack:
         raise PackRefused("a file is listed twice")
     for path in listed:
         _inside(path)
-    for path in sorted(present - set(listed) - {manifest.MANIFEST}):
+    for path in sorted({manifest.MANIFEST, SIGNATURE} & set(listed)):
+        raise PackRefused(f"{path} cannot be listed in {manifest.MANIFEST}")
+    for path in sorted(present - set(listed) - {manifest.MANIFEST, SIGNATURE}):
         raise PackRefused(f"{path} is not listed in {manifest.MANIFEST}")
     contents = {path: _verified(folder, file, present) for path, file in listed.items()}
     if manifest.LEXICON not in contents:
@@ -105,6 +114,8 @@ def load(folder: Path) -> Pack:
         digest=hashlib.sha256(raw).hexdigest(),
         codes=parsed.codes,
         contents=contents,
+        raw=raw,
+        signature=_read(folder, SIGNATURE, _LARGEST_SIGNATURE) if SIGNATURE in present else None,
     )
 
 

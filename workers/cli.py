@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workers.cohort import app as cohort
+from workers.pack import app as pack_app
 from workers.settings import BadSettings, Settings
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app.add_typer(quarantine, name="quarantine")
 codes = typer.Typer(no_args_is_help=True, help="Local codes and units that no map knows.")
 app.add_typer(codes, name="codes")
 app.add_typer(cohort, name="cohort")
+app.add_typer(pack_app, name="pack")
 console = Console()
 errors = Console(stderr=True)
 

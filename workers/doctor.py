@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kombu import Connection
 
 from inference import conform
+from inference.errors import PackRefused, SessionRefused
 from interop.ehr import FhirEhr, strategy_of
 from interop.errors import InteropError, JournalHeld
 from interop.ledger import jobs
@@ -106,7 +107,11 @@ def _packs(parts: Parts) -> Iterator[Finding]:
         text = (
             f"{pack.manifest.id} {pack.manifest.version}, {kind} training data, {pack.digest[:12]}"
         )
-        failed = [c.example for c in conform.check(pack) if not c.passed]
+        try:
+            failed = [c.example for c in conform.check(pack) if not c.passed]
+        except (PackRefused, SessionRefused) as error:
+            yield Finding("pack", False, f"{text}; {error}")
+            continue
         if failed:
             text += f"; its own example {failed[0]} gives another figure"
         yield Finding("pack", not failed, text)

@@ -11,6 +11,7 @@ import numpy as np
 
 from inference import manifest
 from inference.manifest import Manifest
+from inference.packs import SIGNATURE
 from inference.training import fusion, liver
 from inference.training.cohort import Split
 
@@ -101,11 +102,11 @@ def measured(
 
 
 def files(folder: Path) -> str:
-    """[[files]] of everything in a folder but the manifest itself."""
+    """[[files]] of everything in a folder but the manifest itself and what signs it."""
     lines = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
-        if name == manifest.MANIFEST:
+        if name in (manifest.MANIFEST, SIGNATURE):
             continue
         raw = path.read_bytes()
         lines += [

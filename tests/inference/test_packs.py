@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from inference import packs
 from inference.errors import ManifestRefused, PackRefused
+from inference.manifest import Release
 
 SHIPPED = Path(packs.__file__).parent / "packs" / "liver_dx"
 
@@ -144,6 +146,93 @@ def test_a_manifest_that_is_no_toml_is_refused(folder: Path) -> None:
     (folder / "pack.toml").write_bytes(b"\xff\x00 = [")
     with pytest.raises(ManifestRefused):
         packs.load(folder)
+
+
+def test_clinical_training_data_whose_words_say_synthetic_is_refused(folder: Path) -> None:
+    """One changed word does not make evidence of made-up patients (model-rules 14)."""
+    edited(folder, lambda t: t.replace('kind = "synthetic"', 'kind = "clinical"'))
+    with pytest.raises(ManifestRefused, match="synthetic") as caught:
+        packs.load(folder)
+    assert "training_data.kind" == caught.value.key
+    assert 0 < caught.value.line
+
+
+@pytest.mark.parametrize("table", ["[training_data]", "[tiers]", "[[outputs]]"])
+def test_no_pack_can_declare_its_results_final(folder: Path, table: str) -> None:
+    """There is no such key: what is final follows from the training data alone."""
+    edited(folder, lambda t: t.replace(f"{table}\n", f'{table}\nstatus = "final"\n', 1))
+    with pytest.raises(ManifestRefused, match="no such key") as caught:
+        packs.load(folder)
+    assert caught.value.key.endswith(".status")
+
+
+@pytest.mark.parametrize("path", ["pack.sig", "pack.toml"])
+def test_a_file_that_cannot_hold_its_own_digest_is_refused_in_the_list(
+    folder: Path, path: str
+) -> None:
+    """The manifest cannot list itself, nor the signature made over it."""
+    edited(folder, lambda t: t.replace('path = "card.md"', f'path = "{path}"'))
+    with pytest.raises(PackRefused, match=f"{path} cannot be listed"):
+        packs.load(folder)
+
+
+def test_a_swollen_signature_is_refused(folder: Path) -> None:
+    """It is not covered by a size in the manifest, so it has a bound of its own."""
+    (folder / "pack.sig").write_bytes(b"A" * 2000)
+    with pytest.raises(PackRefused, match=r"pack.sig is larger"):
+        packs.load(folder)
+
+
+RELEASE = """[release]
+expires = 2031-12-31
+supersedes = "0.0.9"
+contraindications = ["a transplanted liver"]
+udi = "(01)00000000000000"
+pccp = "card.md, section 9"
+gpu_memory_mb = 300
+"""
+
+
+def with_release(folder: Path, table: str) -> Path:
+    """The folder with a release table."""
+    return edited(folder, lambda t: t.replace("[training_data]", f"{table}\n[training_data]", 1))
+
+
+def test_what_the_maker_says_of_a_release_is_read(folder: Path) -> None:
+    """All keys of the optional table, and none of them without it."""
+    with_release(folder, RELEASE)
+    release = packs.load(folder).manifest.release
+    assert (date(2031, 12, 31), "0.0.9", 300) == (
+        release.expires,
+        release.supersedes,
+        release.gpu_memory_mb,
+    )
+    assert ("a transplanted liver",) == release.contraindications
+    assert ("(01)00000000000000", "card.md, section 9") == (release.udi, release.pccp)
+    assert Release() == packs.load(SHIPPED).manifest.release
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("2031-12-31", '"soon"', "release.expires"),
+        ("2031-12-31", "2031-12-31T00:00:00Z", "release.expires"),
+        ('"0.0.9"', '"0.1.0"', "release.supersedes"),
+        ('["a transplanted liver"]', '"a transplanted liver"', "release.contraindications"),
+        ("= 300", "= 0", "release.gpu_memory_mb"),
+        ("udi", "uid", "release.uid"),
+    ],
+)
+def test_a_wrong_word_about_a_release_is_refused(
+    folder: Path, old: str, new: str, key: str
+) -> None:
+    """Types, and a version that replaces itself."""
+    assert old in RELEASE
+    with_release(folder, RELEASE.replace(old, new))
+    with pytest.raises(ManifestRefused) as caught:
+        packs.load(folder)
+    assert key == caught.value.key
+    assert 0 < caught.value.line
 
 
 def test_discover_keeps_the_good_and_names_the_bad(folder: Path) -> None:
