@@ -63,7 +63,8 @@ def own_share(
     own = [_is_own_filler(filler, ours, own_fillers) for filler in _fillers(header)]
     if not any(own):
         return "none"
-    return "all" if all(own) else "part"
+    # An order without a filler number is nobody's copy that can be told.
+    return "all" if all(own) and len(own) == header.orders else "part"
 
 
 def without_own(

@@ -42,6 +42,12 @@ class Header:
         """Every OBR-3, as sent; blank ones are left out. Nobody asks before the answer is sent."""
         return tuple(_collected(self.raw, b"OBR" + self.delimiters[:1], 3))
 
+    @property
+    def orders(self) -> int:
+        """Number of OBR segments, those without a filler number counted."""
+        start = b"OBR" + self.delimiters[:1]
+        return sum(self.raw.count(end + start) for end in (b"\r", b"\n"))
+
     def field(self, number: int) -> bytes:
         """MSH-`number` as sent; empty when it was not."""
         return self.msh[number] if number < len(self.msh) else b""

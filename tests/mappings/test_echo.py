@@ -65,6 +65,7 @@ def test_a_resource_is_ours_by_identifier_or_by_label_and_device(
         ("LAB", ["AI1F"], "all"),
         ("LAB", ["AI1F^LAB", "2^ONCORD"], "all"),
         ("LAB", ["1^LAB", "2^ONCORD"], "part"),
+        ("LAB", ["1^ONCORD", ""], "part"),
         ("LAB", ["ONCORD^LAB"], "none"),
         ("LAB", ["AI20"], "none"),
         ("LAB", [""], "none"),
