@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import random
 import signal
-import socket
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from peers.processes import end
+from peers.processes import end, free_port
 from site_processes import serve, settled
 from sqlalchemy import text
 
@@ -28,19 +27,6 @@ from workers.settings import Settings
 from workers.worker import Worker
 
 SENDERS = 4
-
-
-def free_ports() -> int:
-    """The first of two free ports in a row: they must stay the same over restarts."""
-    while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-            try:
-                two.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 @dataclass(slots=True)
@@ -83,7 +69,8 @@ def test_a_service_that_is_killed_loses_nothing_and_applies_nothing_twice(
 ):
     """SIGKILL at any moment, start, go on."""
     chance = random.Random(1)  # noqa: S311  moments, not secrets
-    port, stopping = free_ports(), threading.Event()
+    # MLLP and HTTP: they must stay the same over restarts.
+    port, stopping = free_port(in_a_row=2), threading.Event()
     env = settled(tmp_path, ONCORD_DATABASE_URL=sqlite_url, ONCORD_MLLP_PORT=str(port))
     senders = [Sender(f"S{n}", port, stopping) for n in range(SENDERS)]
     threads = [threading.Thread(target=sender.run) for sender in senders]

@@ -11,16 +11,37 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 _AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
 
 
-def free_port() -> int:
-    """A loopback port nobody listens on now."""
+# Below the ports that systems hand out (32768 and up): a port must stay free until its server
+# starts, and while a server that is killed starts again. Each process of tests has a range.
+_PORTS_A_PROCESS = 1500
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_first = 20_000 + _worker % 8 * _PORTS_A_PROCESS
+_places = cycle(range(_first, _first + _PORTS_A_PROCESS))
+
+
+def free_port(*, in_a_row: int = 1) -> int:
+    """A loopback port nobody listens on now, the first of so many such."""
+    while True:
+        port = next(_places)
+        if all(_is_free(port + more) for more in range(in_a_row)):
+            for _ in range(in_a_row - 1):
+                next(_places)
+            return port
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def unprivileged(command: Sequence[str]) -> list[str]:

@@ -32,24 +32,21 @@ class StageFailed(Exception):
     """A process of the stage did not start or died; its log says why."""
 
 
-def free_port() -> int:
-    """A port on loopback nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class EhrServer:
     """A sandbox EHR served from a thread of this process."""
 
     def __init__(self, ehr: SandboxEhr | None = None) -> None:
         self.ehr = ehr or sandbox(utc_now)
-        self.port = free_port()
-        config = uvicorn.Config(
-            self.ehr.app(), host="127.0.0.1", port=self.port, log_config=None, lifespan="off"
+        # Held from here on: a port that was only probed may be another's when the server starts.
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._socket.getsockname()[1])
+        self._server = uvicorn.Server(
+            uvicorn.Config(self.ehr.app(), log_config=None, lifespan="off")
         )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, name="sandbox-ehr", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="sandbox-ehr", daemon=True)
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket])
 
     @property
     def base_url(self) -> str:
