@@ -29,12 +29,6 @@ def states(lexicon: Lexicon, findings: str) -> dict[str, int]:
     return {k: 1 if 1 in v else -1 if -1 in v else 0 for k, v in said.items()}
 
 
-def recognised(lexicon: Lexicon, findings: str) -> int:
-    """How many findings of the lexicon are named at all, denied and doubtful ones counted."""
-    text = findings.casefold()
-    return sum(any(w in text for w in _words(f.words)) for f in lexicon.findings)
-
-
 def _words(by_language: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     return tuple(w.casefold() for words in by_language.values() for w in words)
 

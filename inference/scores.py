@@ -99,7 +99,7 @@ def albi_grade(alb_g_per_dl: float, tbil_mg_per_dl: float) -> str:
     Source: Johnson PJ et al. J Clin Oncol 2015;33:550-8.
     """
     score = albi(alb_g_per_dl, tbil_mg_per_dl)
-    return "1" if score <= -2.60 else "2" if score <= -1.39 else "3"  # noqa: PLR2004
+    return "1" if score <= -2.60 else "2" if score <= -1.39 else "3"
 
 
 def nlr(neu_10e9_per_l: float, lym_10e9_per_l: float) -> float | Undecided:
@@ -132,9 +132,9 @@ def child_pugh(
 
     Source: Pugh RN et al. Br J Surg 1973;60:646-9, with the INR of current practice.
     """
-    points = 1 if alb_g_per_dl > 3.5 else 2 if alb_g_per_dl >= 2.8 else 3  # noqa: PLR2004
-    points += 1 if tbil_mg_per_dl < 2 else 2 if tbil_mg_per_dl <= 3 else 3  # noqa: PLR2004
-    points += 1 if inr < 1.7 else 2 if inr <= 2.3 else 3  # noqa: PLR2004
+    points = 1 if alb_g_per_dl > 3.5 else 2 if alb_g_per_dl >= 2.8 else 3
+    points += 1 if tbil_mg_per_dl < 2 else 2 if tbil_mg_per_dl <= 3 else 3
+    points += 1 if inr < 1.7 else 2 if inr <= 2.3 else 3
     points += ASCITES.index(ascites) + 1 + ENCEPHALOPATHY.index(encephalopathy) + 1
     return float(points)
 
@@ -147,7 +147,7 @@ def child_pugh_class(
     Source: Pugh RN et al. Br J Surg 1973;60:646-9.
     """
     points = child_pugh(alb_g_per_dl, tbil_mg_per_dl, inr, ascites, encephalopathy)
-    return "A" if points <= 6 else "B" if points <= 9 else "C"  # noqa: PLR2004
+    return "A" if points <= 6 else "B" if points <= 9 else "C"
 
 
 ASCITES = ("absent", "slight", "moderate")
@@ -177,15 +177,15 @@ def bclc(
 
     Source: Reig M et al. J Hepatol 2022;76:681-93; models.md 1.4 (stages 0 and A).
     """
-    if ecog >= 3 or child_pugh_class == "C":  # noqa: PLR2004
+    if ecog >= 3 or child_pugh_class == "C":
         return "D"
     if ecog >= 1 or "present" in (macrovascular, extrahepatic):
         return "C"
     if nodules < 1:
         return Undecided("no nodule was counted")
     if nodules == 1:
-        return "0" if largest_mm <= 20 and child_pugh_class == "A" else "A"  # noqa: PLR2004
-    return "A" if nodules <= 3 and largest_mm <= 30 else "B"  # noqa: PLR2004
+        return "0" if largest_mm <= 20 and child_pugh_class == "A" else "A"
+    return "A" if nodules <= 3 and largest_mm <= 30 else "B"
 
 
 def milan(
@@ -203,7 +203,7 @@ def milan(
     """
     if "present" in (macrovascular, extrahepatic):
         return "exceeding"
-    if nodules is not None and nodules > 3:  # noqa: PLR2004
+    if nodules is not None and nodules > 3:
         return "exceeding"
     if largest_mm is not None:
         allowed = 30 if nodules is not None and nodules > 1 else 50

@@ -133,6 +133,7 @@ def _rows(emitted: Emitted, chosen: Indices | slice | NDArray[np.bool_]) -> Emit
     parts: dict[str, dict[str, NDArray[np.generic]]] = {
         name: each(getattr(emitted, name)) for name in kept
     }
+    # Each part keeps the type of its elements; choosing them by name hides that.
     return Emitted(site=emitted.site[chosen], pictures=pictures, **parts)  # type: ignore[arg-type]
 
 
