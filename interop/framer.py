@@ -5,9 +5,10 @@ Source: HL7 v2 MLLP release 1 (SB 0x0B, EB 0x1C, CR); reliability.md F16 and F18
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 SB, EB = 0x0B, 0x1C
+_END = b"\x1c\r"
 
 
 class FrameTooLarge(Exception):
@@ -37,12 +38,28 @@ class Framer:
         """Bytes of the frame under way."""
         return len(self._buffer)
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield the content of each frame that is now complete.
+    def feed(self, piece: bytes) -> Iterable[bytes]:
+        """The content of each frame that is now complete.
 
         Raises:
             FrameTooLarge: The frame under way is larger than the cap.
         """
+        if not self._buffer and not self.inside and self._is_frame(piece):
+            return (piece[1:-2],)
+        return self._cut(piece)
+
+    def _is_frame(self, piece: bytes) -> bool:
+        """Whether a piece is one frame and nothing else, as it is with one message in flight."""
+        end = len(piece) - len(_END)
+        return (
+            0 < end <= self._cap + 1
+            and piece[0] == SB
+            and piece.find(EB) == end
+            and piece.find(SB, 1) < 0
+            and piece.endswith(_END)
+        )
+
+    def _cut(self, piece: bytes) -> Iterator[bytes]:
         self._buffer += piece
         while True:
             if not self.inside and not self._open():

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, TypeVar, cast
 
@@ -28,7 +28,7 @@ from interop.tls import Senders, TlsFiles
 from mappings.errors import UnreadableMessage
 from mappings.hl7v2 import batch as batches
 from mappings.hl7v2.ack import SET_ASIDE, AckCode, AckError, ack
-from mappings.hl7v2.scan import Header, dedup_digest, lane, scan
+from mappings.hl7v2.scan import Header, Shared, by_sender, scan
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -102,6 +102,7 @@ class Listener:
         # Read off the loop, unlike what the commit itself does with its ledger.
         engine = commit.engine
         self._outcomes = Outcomes(engine, interface.wait_s) if interface.wait_s else None
+        self._sent = by_sender(self._sent_by)
         self.open: set[Connection] = set()
         self.from_peer: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
@@ -153,7 +154,7 @@ class Listener:
 
     def _submit(self, connection: Connection, pending: Pending, item: Received) -> None:
         connection.expect(pending)
-        self._commit.submit(item, lambda fate: connection.answer(pending, fate))
+        self._commit.take(item, partial(connection.answer, pending))
 
     def _judge(
         self, connection: Connection, raw: bytes, now: datetime
@@ -181,11 +182,11 @@ class Listener:
             log.warning("mllp.batch_incomplete", interface=self.interface.name, reason=reason)
         waiting = BatchPending(None, since, batch=batch, open=len(batch.messages) + 1)
         connection.expect(waiting)
-        self._commit.submit(kept, lambda _fate: connection.answer_batch(waiting))
+        self._commit.take(kept, lambda _fate: connection.answer_batch(waiting))
         for message in batch.messages:
             header, item = self._judge(connection, message, now)
             fated = connection.part_of(waiting, header, waits=_waits(item))
-            self._commit.submit(item, fated)
+            self._commit.take(item, fated)
 
     def await_outcome(self, header: Header | None, fate: Stored, tell: Tell) -> None:
         """Tell the answer to a stored message when it was worked, or `wait_s` is over."""
@@ -211,27 +212,23 @@ class Listener:
     def _readable(
         self, connection: Connection, header: Header, raw: bytes, now: datetime
     ) -> Received:
-        interface = self.interface
-        code, error = self._verdict(header, connection.senders)
-        control_key = hashlib.sha256(
-            b"\0".join(
-                (interface.name.encode(), header.field(3), header.field(4), header.field(10))
-            )
-        ).hexdigest()[:32]
-        certain = bool(header.field(10))
+        interface, sent = self.interface, self._sent(header.shared, connection.senders)
+        error, control_id = sent.error, header.number
+        control_key: str | None = None
+        if control_id:
+            control_key = hashlib.sha256(sent.keyed + control_id).hexdigest()[:32]
         return Received(
             door="mllp",
             interface=interface.name,
             received_at=now,
-            kind=header.message_type,
-            lane=lane(header.patient_ids, header.delimiters) or connection.lane,
+            kind=sent.kind,
+            lane=header.lane or connection.lane,
             size=len(raw),
-            control_key=control_key if certain else None,
-            dedup=f"{control_key}/{dedup_digest(raw).hex()}" if certain else None,
+            control_key=control_key,
             body=raw,
-            reply=self._reply(header, code, error, now),
+            reply=self._reply(header, sent.code, error, now),
             reply_if_reused=self._reused(header, now) if interface.reused == "refuse" else None,
-            code="" if self._outcomes is not None and code == "AA" else code,
+            code="" if self._outcomes is not None and sent.code == "AA" else sent.code,
             origin=interface.origin,
             state="rejected" if error else "received",
             reason=error.text if error else "",
@@ -274,32 +271,32 @@ class Listener:
         metrics.truncated.labels(why).inc()
         log.warning("mllp.frame_given_up", interface=self.interface.name, why=why, size=size)
         item = self._kept(connection.lane, self.now(), None, "rejected", why, size=size)
-        self._commit.submit(item, lambda _fate: None)
+        self._commit.take(item, lambda _fate: None)
+
+    def _sent_by(self, shared: Shared, speaks_for: Senders | None) -> _Sent:
+        """What all messages of a sender that share an MSH have in common."""
+        interface = self.interface
+        key = (interface.name.encode(), shared.field(3), shared.field(4), b"")
+        code, error = self._verdict(shared, speaks_for)
+        return _Sent(shared.message_type, b"\0".join(key), code, error)
 
     def _verdict(
-        self, header: Header, speaks_for: Senders | None
+        self, shared: Shared, speaks_for: Senders | None
     ) -> tuple[AckCode, AckError | None]:
-        """AA or AR, CA or CR."""
-        interface = self.interface
-        if interface.senders is not None or speaks_for is not None:
-            sender = f"{header.sending_application}|{header.sending_facility}"
-            if not all(sender in s for s in (interface.senders, speaks_for) if s is not None):
-                return "CR" if header.enhanced else "AR", _NOT_A_SENDER
-        component = header.delimiters[1:2]
-        return _judged(
-            interface.processing_ids,
-            header.field(11),
-            header.field(12),
-            component,
-            header.enhanced,
-        )
+        """AA or AR, CA or CR: AR for a wrong processing id or version only (site rule 16)."""
+        interface, letter = self.interface, "C" if shared.enhanced else "A"
+        named = (interface.senders, speaks_for)
+        if not all(shared.sender in senders for senders in named if senders is not None):
+            return cast(AckCode, letter + "R"), _NOT_A_SENDER
+        error = _complaint(interface.processing_ids, shared)
+        return cast(AckCode, letter + ("R" if error else "A")), error
 
     def _reply(
         self, header: Header, code: AckCode, error: AckError | None, now: datetime
     ) -> bytes | None:
         """The framed answer, or None where MSH-15 wants none."""
-        wanted = header.accept_ack or "AL"
-        if wanted == "NE" or (wanted == "ER" and not error) or (wanted == "SU" and error):
+        wanted = header.shared.field(15)
+        if wanted and _unwanted(wanted, error):
             return None
         control_id = self._next_control_id()
         return _START + ack(header, code, control_id=control_id, now=now, error=error) + _END
@@ -309,6 +306,11 @@ class Listener:
         code: AckCode = "CE" if header.enhanced else "AE"
         error = AckError(code="207", text="Cannot be stored now; send it again")
         return self._reply(header, code, error, self.now())
+
+
+def _unwanted(accept_ack: bytes, error: AckError | None) -> bool:
+    """Whether MSH-15 asks for no answer (table 0155)."""
+    return accept_ack in {b"NE", b"SU" if error else b"ER"}
 
 
 def _waits(item: Received) -> bool:
@@ -322,21 +324,31 @@ _NOT_A_SENDER = AckError(
 )
 
 
-@lru_cache(maxsize=256)
-def _judged(
-    taken: frozenset[str], processing: bytes, version: bytes, component: bytes, enhanced: bool
-) -> tuple[AckCode, AckError | None]:
-    """AR only for a wrong processing id or version (site rule 16)."""
-    error: AckError | None = None
-    if processing.split(component)[0].decode("utf-8", "replace") not in taken:
-        error = AckError(
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What follows from `Shared` on one interface.
+
+    Attributes:
+        kind: MSH-9.
+        keyed: What precedes MSH-10 where a control key is worked out.
+        code: The answer, once it is durable.
+        error: Why it is refused, or None.
+    """
+
+    kind: str
+    keyed: bytes
+    code: AckCode
+    error: AckError | None
+
+
+def _complaint(taken: frozenset[str], shared: Shared) -> AckError | None:
+    processing, version = shared.field(11), shared.field(12)
+    if processing.split(shared.delimiters[1:2])[0].decode("utf-8", "replace") not in taken:
+        return AckError(
             code="202",
             text="Processing id is not taken on this interface",
             location=("MSH", 1, 11),
         )
-    elif version and not version.startswith(b"2."):
-        error = AckError(
-            code="203", text="Version is not an HL7 version 2", location=("MSH", 1, 12)
-        )
-    letter = "C" if enhanced else "A"
-    return cast(AckCode, letter + ("R" if error else "A")), error
+    if version and not version.startswith(b"2."):
+        return AckError(code="203", text="Version is not an HL7 version 2", location=("MSH", 1, 12))
+    return None

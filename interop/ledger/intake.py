@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +21,10 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from interop.errors import LedgerUnavailable, RowRefused
 from interop.ledger.engine import Ids
-from interop.ledger.journal import Journal
+from interop.ledger.journal import Journal, Place
 from interop.ledger.known import Known, known
 from interop.ledger.mover import Mover
-from interop.ledger.received import Received, Record, Stored, packed
+from interop.ledger.received import Received, Record, Stored, packed, unpacked
 
 log = structlog.get_logger()
 
@@ -48,6 +49,8 @@ class Intake:
         self._engine, self._ids, self._journal = engine, ids, journal
         self._dialect = engine.dialect.name
         self._waiting: Known = {}
+        # One message under its control id that nobody compared yet: its digest is in the journal.
+        self._unread: dict[str, tuple[int, bytes | None, Place]] = {}
         self._connection: PoolProxiedConnection | None = None
 
     def commit(self, batch: Sequence[Received]) -> list[Stored | LedgerUnavailable]:
@@ -59,10 +62,13 @@ class Intake:
         seen = self._known([item.control_key for item in batch if item.control_key])
         fates: list[Stored | LedgerUnavailable] = []
         records: list[tuple[bytes, bytes]] = []
-        fresh: list[tuple[Received, int]] = []
+        fresh: list[tuple[int, int, Received]] = []
         for item in batch:
-            earlier = seen.get(item.control_key, {}) if item.control_key else {}
-            again = earlier.get(item.dedup) if item.dedup else None
+            key = item.control_key
+            # Most control ids are new; then no digest has to be known before the answer.
+            earlier = seen.get(key) if key else None
+            dedup = item.digested() if earlier is not None else None
+            again = earlier.get(dedup) if earlier and dedup else None
             if earlier and not again and item.reply_if_reused is not None:
                 item = replace(item, reply=item.reply_if_reused, code="AE")  # noqa: PLW2901  what is written
             row_id = again[0] if again else self._ids.next(int(item.received_at.timestamp() * 1000))
@@ -75,16 +81,22 @@ class Intake:
                 fates.append(Stored(row_id, again[1], "duplicate"))
                 continue
             fates.append(Stored(row_id, item.reply, "reused" if earlier else "new"))
-            fresh.append((item, row_id))
-            if item.control_key and item.dedup:
-                seen.setdefault(item.control_key, {})[item.dedup] = (row_id, item.reply)
-        if records:
-            self._journal.append(records)
-        for item, row_id in fresh:
-            if item.control_key and item.dedup:
-                waiting = self._waiting.setdefault(item.control_key, {})
-                waiting[item.dedup] = (row_id, item.reply)
+            if key:
+                fresh.append((len(records) - 1, row_id, item))
+            if earlier is not None and dedup:
+                earlier[dedup] = (row_id, item.reply)
+        places = self._journal.append(records) if records else []
+        for number, row_id, item in fresh:
+            self._remember(item, row_id, places[number])
         return fates
+
+    def _remember(self, item: Received, row_id: int, place: Place) -> None:
+        """Know a message until the tables have it."""
+        if item.dedup is None:
+            self._unread[item.control_key or ""] = (row_id, item.reply, place)
+        else:
+            waiting = self._waiting.setdefault(item.control_key or "", {})
+            waiting[item.dedup] = (row_id, item.reply)
 
     def forget(self, records: Sequence[Record]) -> None:
         """The tables have these now."""
@@ -92,6 +104,9 @@ class Intake:
             item = record.received
             if item is None or item.control_key is None:
                 continue
+            unread = self._unread.get(item.control_key)
+            if unread is not None and unread[0] == record.id:
+                del self._unread[item.control_key]
             waiting = self._waiting.get(item.control_key)
             if waiting is not None:
                 waiting.pop(item.dedup or "", None)
@@ -107,11 +122,15 @@ class Intake:
     def _known(self, keys: Sequence[str]) -> Known:
         """What was acknowledged under these keys, in the tables or on the way to them.
 
+        A key that comes twice is in it, too: whoever comes second has to be compared.
+
         Raises:
             LedgerUnavailable: The tables cannot be asked.
         """
         # First what waits, then the tables: what is moved between the two looks is found by both.
-        waiting = {key: dict(self._waiting[key]) for key in set(keys) if key in self._waiting}
+        for key in keys:
+            if key in self._unread:
+                self._compare(key)
         try:
             if self._connection is None:
                 self._connection = self._open()
@@ -119,9 +138,22 @@ class Intake:
         except self._engine.dialect.loaded_dbapi.Error as error:
             self.close()
             raise LedgerUnavailable(f"{type(error).__name__} while looking up") from error
-        for key, there in waiting.items():
-            found.setdefault(key, {}).update(there)
+        for key in keys:
+            if key in self._waiting:
+                found.setdefault(key, {}).update(self._waiting[key])
+        if len(set(keys)) < len(keys):
+            for key in (key for key, times in Counter(keys).items() if times > 1):
+                found.setdefault(key, {})
         return found
+
+    def _compare(self, key: str) -> None:
+        """Work out the digest of what waits under a control id that came again."""
+        row_id, reply, place = self._unread[key]
+        if (record := self._journal.look(place)) is not None:
+            item = unpacked(record).received
+            if item is not None and (dedup := item.digested()) is not None:
+                self._waiting.setdefault(key, {})[dedup] = (row_id, reply)
+        del self._unread[key]
 
     def _open(self) -> PoolProxiedConnection:
         connection = self._engine.raw_connection()
@@ -189,11 +221,16 @@ class GroupCommit:
             self._after_move(fresh)
 
     def submit(self, item: Received, answer: Answer) -> None:
-        """Take one message; `answer` is called on this loop when its fate is known."""
-        if threading.current_thread() is self._thread:
-            self._take(item, answer)
-        else:
-            self.loop.call_soon_threadsafe(self._take, item, answer)
+        """Take one message from any thread; `answer` is called on `loop` when its fate is known."""
+        self.loop.call_soon_threadsafe(self.take, item, answer)
+
+    def take(self, item: Received, answer: Answer) -> None:
+        """Take one message on `loop`; `answer` is called there when its fate is known."""
+        if not self._taken:
+            # Runs after what other sockets brought in this turn was read.
+            self.loop.call_soon(self._turn)
+        self._taken.append((item, answer))
+        self._last = time.perf_counter()
 
     async def durable(self, item: Received) -> Stored:
         """Take one message from another loop and wait until it is committed.
@@ -235,13 +272,6 @@ class GroupCommit:
             self._flush()
             self._intake.close()
             self.loop.close()
-
-    def _take(self, item: Received, answer: Answer) -> None:
-        if not self._taken:
-            # Runs after what other sockets brought in this turn was read.
-            self.loop.call_soon(self._turn)
-        self._taken.append((item, answer))
-        self._last = time.perf_counter()
 
     def _turn(self) -> None:
         """Commit, unless senders of the last group are about to send again.

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 _HEADER = struct.Struct("<QII")  # number of the segment, length, checksum
 _SUFFIX = ".journal"
 _SPARE = 4
-_FILLED_AT_ONCE = 1 << 20
+_FILLED_AT_ONCE = 1 << 18  # a sender's sync waits for what the disk is at
 
 
 class Journal:
@@ -75,8 +75,13 @@ class Journal:
         """What is durable here and not yet in the tables."""
         return self._appended - self._moved
 
-    def append(self, records: Sequence[tuple[bytes, bytes]]) -> None:
-        """Write records, each given as (head, body), and sync them.
+    @property
+    def appended_bytes(self) -> int:
+        """What was ever made durable here."""
+        return self._appended
+
+    def append(self, records: Sequence[tuple[bytes, bytes]]) -> list[Place]:
+        """Write records, each given as (head, body), and sync them; where each one lies.
 
         Raises:
             LedgerUnavailable: None of them counts as written: the disk is full, too much waits to
@@ -86,10 +91,12 @@ class Journal:
             raise LedgerUnavailable(self.broken)
         if self.waiting_bytes > self.most_waiting_bytes:
             raise LedgerUnavailable("journal: too much waits for the database")
-        size = sum(_HEADER.size + len(head) + len(body) for head, body in records)
+        size = _HEADER.size * len(records)
+        for head, body in records:
+            size += len(head) + len(body)
         try:
             segment = self._current(size)
-            segment.write(records, size)
+            places = segment.write(records, size)
         except OSError as error:
             raise LedgerUnavailable(f"journal: {error.strerror}") from error
         try:
@@ -102,6 +109,26 @@ class Journal:
         segment.durable += size
         if not self._spare and (not segment.filled or segment.durable * 2 > self._segment_bytes):
             self._want_spare()
+        return places
+
+    def look(self, place: Place) -> bytes | None:
+        """A record again, for the thread that appends; None when it was moved and its file let go.
+
+        Raises:
+            LedgerUnavailable: It cannot be read.
+        """
+        segment, number, at = place
+        reason, record = "a record that was synced cannot be read", None
+        try:
+            record = segment.record(at, segment.durable)
+        except OSError as error:
+            reason = error.strerror or reason
+        # Asked afterwards: what was let go meanwhile may be anybody's bytes.
+        if segment.released or segment.number != number:
+            return None
+        if record is None:
+            raise LedgerUnavailable(f"journal: {reason}")
+        return record
 
     def read(self, most: int, most_bytes: int) -> list[bytes]:
         """The oldest records that are not moved yet, at least one if there is any."""
@@ -175,6 +202,7 @@ class Journal:
             return made
 
     def _release(self, segment: _Segment) -> None:
+        segment.released = True
         segment.forget()
         if segment.filled and len(self._spare) < _SPARE:
             self._spare.append(segment)
@@ -215,31 +243,33 @@ class _Segment:
 
     def begin(self, number: int) -> None:
         """Start over from the first byte."""
-        self.number, self.sealed = number, False
+        self.number, self.sealed, self.released = number, False, False
         self.durable = self.reading = self.moved = 0
 
-    def write(self, records: Sequence[tuple[bytes, bytes]], size: int) -> None:
+    def write(self, records: Sequence[tuple[bytes, bytes]], size: int) -> list[Place]:
         """Write after what is durable; a write that failed is overwritten by the next."""
         pieces: list[bytes] = []
+        places: list[Place] = []
+        number, place = self.number, self.durable
         for head, body in records:
             length = len(head) + len(body)
-            pieces.append(_HEADER.pack(self.number, length, _checksum(self.number, head, body)))
-            pieces.append(head)
-            if body:
-                pieces.append(body)
+            pieces += (_HEADER.pack(number, length, _checksum(number, head, body)), head, body)
+            places.append((self, number, place))
+            place += _HEADER.size + length
         if os.pwritev(self.handle, pieces, self.durable) == size:
-            return
+            return places
         rest = memoryview(b"".join(pieces))  # cut short: a signal, or the disk filling up
         at = 0
         while at < size:
             at += os.pwrite(self.handle, rest[at:], self.durable + at)
+        return places
 
     def read(self, most: int, most_bytes: int) -> tuple[list[bytes], int]:
         """Records from what was moved on, and where they end."""
         found: list[bytes] = []
         at, end = self.moved, self.durable
         while at < end and len(found) < most and (not found or at - self.moved < most_bytes):
-            record = self._record(at, end)
+            record = self.record(at, end)
             if record is None:
                 raise LedgerUnavailable("journal: a record that was synced cannot be read")
             found.append(record)
@@ -253,7 +283,7 @@ class _Segment:
             return False
         self.number, self.sealed = _HEADER.unpack(first)[0], True
         end = os.fstat(self.handle).st_size
-        while (record := self._record(self.durable, end)) is not None:
+        while (record := self.record(self.durable, end)) is not None:
             self.durable += _HEADER.size + len(record)
         return self.durable > 0
 
@@ -267,7 +297,8 @@ class _Segment:
         os.close(self.handle)
         self.path.unlink()
 
-    def _record(self, at: int, end: int) -> bytes | None:
+    def record(self, at: int, end: int) -> bytes | None:
+        """The record that begins there, or None where none does."""
         header = os.pread(self.handle, _HEADER.size, at)
         if len(header) < _HEADER.size:
             return None
@@ -277,6 +308,9 @@ class _Segment:
             return None
         record = os.pread(self.handle, length, start)
         return record if checksum == _checksum(self.number, record, b"") else None
+
+
+Place = tuple[_Segment, int, int]  # where a record lies: file, its number then, offset
 
 
 def _checksum(number: int, head: bytes, body: bytes) -> int:

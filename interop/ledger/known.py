@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -22,25 +23,43 @@ def known(cursor: DBAPICursor, dialect: str, control_keys: Iterable[str]) -> Kno
     keys = list(set(control_keys))
     if not keys:
         return found
-    # "0" follows "/" in ASCII: a range holds every dedup that begins with a key and its slash.
-    bounds = tuple(bound for key in keys for bound in (f"{key}/", f"{key}0"))
-    cursor.execute(_ranges(dialect, len(keys)), bounds)
+    cursor.execute(*asked(dialect, keys))
     for dedup, row_id, reply in cursor.fetchall():
         found.setdefault(dedup.partition("/")[0], {})[dedup] = (row_id, reply)
     return found
 
 
+def asked(dialect: str, keys: Sequence[str]) -> tuple[str, tuple[Any, ...]]:
+    """The statement, and what is bound to it."""
+    return _sqlite(keys) if dialect == "sqlite" else _postgresql(keys)
+
+
+# "0" follows "/" in ASCII: a range holds every dedup that begins with a key and its slash.
+def _sqlite(keys: Sequence[str]) -> tuple[str, tuple[Any, ...]]:
+    bounds = [bound for key in keys for bound in (key + "/", key + "0")]
+    return _ranges(len(keys)), tuple(bounds)
+
+
 @lru_cache(maxsize=512)
-def _ranges(dialect: str, count: int) -> str:
-    """One query for the rows of `count` ranges of dedup, each an index range."""
-    if dialect == "sqlite":
-        pairs = ",".join(["(?,?)"] * count)
-        return (
-            f"WITH range(low, high) AS (VALUES {pairs}) SELECT dedup, id, reply "  # noqa: S608  marks only
-            "FROM range CROSS JOIN inbound ON dedup >= low AND dedup < high"
-        )
-    pairs = ",".join(["(%s,%s)"] * count)
+def _ranges(count: int) -> str:
+    """One query for `count` ranges of dedup, each an index range."""
+    pairs = ",".join(["(?,?)"] * count)
     return (
         f"WITH range(low, high) AS (VALUES {pairs}) SELECT dedup, id, reply "  # noqa: S608  marks only
-        "FROM range JOIN inbound ON dedup >= low AND dedup < high"
+        "FROM range CROSS JOIN inbound ON dedup >= low AND dedup < high"
     )
+
+
+_ONE = "SELECT dedup, id, reply FROM inbound WHERE dedup >= %s AND dedup < %s"
+# OFFSET 0 keeps the planner from joining the ranges in one pass over the whole table.
+_EACH = (
+    "SELECT found.* FROM unnest(%s::text[]) AS key CROSS JOIN LATERAL ("
+    "SELECT dedup, id, reply FROM inbound WHERE dedup >= key || '/' AND dedup < key || '0' "
+    "ORDER BY dedup OFFSET 0) AS found"
+)
+
+
+def _postgresql(keys: Sequence[str]) -> tuple[str, tuple[Any, ...]]:
+    if len(keys) == 1:
+        return _ONE, (keys[0] + "/", keys[0] + "0")
+    return _EACH, (list(keys),)

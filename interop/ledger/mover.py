@@ -34,6 +34,7 @@ from interop.tables import Inbound, InstanceRow, Job
 log = structlog.get_logger()
 
 _MOST_A_TRANSACTION = 256
+_MOST_BESIDE_SENDERS = 64  # they wait for the core, too
 _MOST_BYTES = 32 * 1024 * 1024
 _GIVE_WAY = 9.0  # while senders wait for answers, rest so many times as long as was worked
 _HURRY_BYTES = 256 * 1024 * 1024
@@ -123,14 +124,17 @@ class Tables:
         seen = known(cursor, self._dialect, keys)
         for record in records:
             item = record.received
-            if item is None or record.id in there:
+            if item is None:
+                continue
+            dedup = item.digested()
+            if record.id in there:
                 continue
             earlier = seen.setdefault(item.control_key, {}) if item.control_key else {}
-            if item.dedup in earlier:  # taken by two services at once
-                again.append(earlier[item.dedup][0])
+            if dedup in earlier:  # taken by two services at once
+                again.append(earlier[dedup][0])
                 continue
-            if item.dedup is not None:
-                earlier[item.dedup] = (record.id, item.reply)
+            if dedup is not None:
+                earlier[dedup] = (record.id, item.reply)
             fresh.append((item, record.id))
         self._inbound.run(cursor, [_row(item, row_id) for item, row_id in fresh])
         self._job.run(cursor, [_job_row(i, row_id) for i, row_id in fresh if i.stage])
@@ -334,9 +338,9 @@ class Mover:
         self._thread.join()
         self._tables.close()
 
-    def move(self) -> int:
+    def move(self, most: int = _MOST_A_TRANSACTION) -> int:
         """Move one transaction's worth; the number of records."""
-        records = [unpacked(r) for r in self._journal.read(_MOST_A_TRANSACTION, _MOST_BYTES)]
+        records = [unpacked(r) for r in self._journal.read(most, _MOST_BYTES)]
         if records:
             fresh = self._tables.store(records)
             self._journal.moved()
@@ -359,11 +363,14 @@ class Mover:
                 self._wake.set()
 
     def _move_all(self) -> None:
+        gives_way, journal = True, self._journal
         while not self._stopping:
-            began = time.monotonic()
-            if not self.move():
+            began, before = time.monotonic(), journal.appended_bytes
+            if not self.move(_MOST_BESIDE_SENDERS if gives_way else _MOST_A_TRANSACTION):
                 with self._idle:
                     self._idle.notify_all()
                 return
-            if 0 < self._journal.waiting_bytes < _HURRY_BYTES:
+            senders = journal.appended_bytes > before
+            gives_way = senders and journal.waiting_bytes < _HURRY_BYTES
+            if gives_way:
                 time.sleep(_GIVE_WAY * (time.monotonic() - began))

@@ -13,11 +13,13 @@ from typing import Any, Literal
 import orjson
 
 from interop.ledger.images import NewInstance
+from mappings.hl7v2.scan import dedup_digest
 
 _LENGTHS = struct.Struct("<II")  # of the JSON part and of the reply; the body is the rest
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: freezing triples the cost of making one, and a sender waits meanwhile.
+@dataclass(slots=True)
 class Received:
     """One message as a door took it.
 
@@ -26,6 +28,8 @@ class Received:
         control_key: Digest of (interface, MSH-3, MSH-4, MSH-10), or None where nothing like it is.
         dedup: `control_key`, a slash, and the digest that an exact duplicate shares (MSH-7 left
             out), or None. One index answers both questions: is it known, is its number reused.
+            `digested` works it out, for who needs it: no sender waits for it whose control id is
+            new.
         digest: SHA-256 of the bytes where they lie in blobs; otherwise the mover works it out.
         body: The bytes, or None where they lie in blobs.
         reply: The answer to give, and to give again to an exact duplicate.
@@ -56,8 +60,14 @@ class Received:
     instances: tuple[NewInstance, ...] = ()
     reply_if_reused: bytes | None = None
 
+    def digested(self) -> str | None:
+        """`dedup`, worked out when it is first asked for."""
+        if self.dedup is None and self.control_key is not None:
+            self.dedup = f"{self.control_key}/{dedup_digest(self.body or b'').hex()}"
+        return self.dedup
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Stored:
     """What became of a `Received`.
 

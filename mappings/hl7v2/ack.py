@@ -7,16 +7,17 @@ Source: HL7 v2.5.1 chapter 2.9, 2.15.5 (ERR), 2.15.8 (MSA); tables 0008, 0357, 0
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Literal
 
-from mappings.hl7v2.scan import Header
+from mappings.hl7v2.scan import Header, Shared, by_sender
 
 AckCode = Literal["AA", "AE", "AR", "CA", "CE", "CR"]
 
 _APPLICATION = b"ONCORD"
 _ERR_HAS_CODES_SINCE = (2, 5)
+_CONTROLS = bytes(range(0x1B)) + b"\x1c\x1d\x1e\x1f"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,29 +61,20 @@ def ack(
         accept: MSH-15 of an application acknowledgement, which is a message of its own; an answer
             on the same connection has none.
     """
-    fields = tuple(header.field(n) for n in _ECHOED)
-    # A sender's messages differ in little: what all its answers share is put together once.
-    put_together = _pieces if sum(map(len, fields)) < _LONG else _pieces.__wrapped__
-    before, between, after, end = put_together(header.delimiters, fields, code, error, accept)
-    stamp = _stamp(now.replace(microsecond=0))
+    before, between, after, end = _pieces(header.shared, code, error, accept)
+    stamp = _stamp(int(now.timestamp()), now.tzinfo)
     own_id = control_id.encode("ascii", "replace")
-    return b"".join((before, stamp, between, own_id, after, _clean(header.field(10)), end))
+    return b"".join((before, stamp, between, own_id, after, _clean(header.number), end))
 
 
-_ECHOED = (3, 4, 5, 6, 9, 11, 12, 18)
-_LONG = 1000
-
-
-@lru_cache(maxsize=256)
+@by_sender
 def _pieces(
-    delimiters: bytes,
-    fields: tuple[bytes, ...],
-    code: AckCode,
-    error: AckError | None,
-    accept: bytes,
+    sent: Shared, code: AckCode, error: AckError | None, accept: bytes
 ) -> tuple[bytes, bytes, bytes, bytes]:
     """An answer without MSH-7, MSH-10 and MSA-2, cut where they belong."""
-    application, facility, receiver, at, kind, processing, version, charset = fields
+    delimiters, charset = sent.delimiters, sent.field(18)
+    application, facility, receiver, at = (sent.field(n) for n in (3, 4, 5, 6))
+    kind, processing, version = (sent.field(n) for n in (9, 11, 12))
     separator, component = delimiters[:1], delimiters[1:2]
     trigger = kind.split(component)[1:2] if component else []
     before = [b"MSH" + delimiters, receiver or _APPLICATION, at, application, facility, b""]
@@ -100,8 +92,8 @@ def _pieces(
 
 
 @lru_cache(maxsize=8)
-def _stamp(now: datetime) -> bytes:
-    return now.strftime("%Y%m%d%H%M%S%z").encode()
+def _stamp(second: int, zone: tzinfo | None) -> bytes:
+    return datetime.fromtimestamp(second, zone).strftime("%Y%m%d%H%M%S%z").encode()
 
 
 def _err(delimiters: bytes, version: tuple[int, ...], error: AckError) -> list[bytes]:
@@ -131,4 +123,4 @@ def _escape(text: str, delimiters: bytes) -> bytes:
 
 def _clean(line: bytes) -> bytes:
     """No control characters: an echoed field must not end a segment or a frame (A14)."""
-    return line.translate(None, bytes(range(0x1B)) + b"\x1c\x1d\x1e\x1f")
+    return line.translate(None, _CONTROLS)

@@ -7,35 +7,127 @@ Source: site rules 5 and 17; reliability.md 0.3; HL7 v2.5.1 chapter 2.15.9.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TypeVar, TypeVarTuple, cast
 
 from mappings.errors import UnreadableMessage
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 # Identifiers beyond this offset are not looked for; the lane is then the connection.
 _SCANNED = 1 << 20
 _MOST_SEGMENTS = 200  # of a kind
-_MSH7 = 6
+_MSH7, _MSH10 = 6, 9  # places when MSH is split at its separator
+_LONG = 1000  # bytes of an MSH that is not remembered
+_REMEMBERED = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """MSH and the keys of a message, as bytes of the sender's charset.
+# Compared by identity, so that what follows from it is found without hashing twenty fields.
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """What MSH says apart from MSH-7 and MSH-10: the same in message after message of a sender.
 
     Attributes:
-        msh: Fields of MSH; `msh[n]` is MSH-n, `msh[1]` the separator.
+        msh: Fields of MSH; `msh[n]` is MSH-n, `msh[1]` the separator, MSH-7 and MSH-10 are empty.
         delimiters: MSH-1 followed by MSH-2.
-        patient_ids: Every repetition of every PID-3, as sent.
-        prior_ids: Every repetition of every MRG-1, as sent.
-        raw: The message itself.
+        long: It is not worth keeping.
     """
 
     msh: tuple[bytes, ...]
     delimiters: bytes
-    patient_ids: tuple[bytes, ...]
-    prior_ids: tuple[bytes, ...]
-    raw: bytes = dataclasses.field(repr=False)
+    long: bool = False
+
+    def field(self, number: int) -> bytes:
+        """MSH-`number` as sent; empty when it was not, and for MSH-7 and MSH-10."""
+        return self.msh[number] if number < len(self.msh) else b""
+
+    def text(self, number: int) -> str:
+        """MSH-`number` for people and keys; undecodable bytes are kept as hex escapes."""
+        return _text(self.field(number))
+
+    @property
+    def sender(self) -> str:
+        """`MSH-3|MSH-4`."""
+        return f"{self.text(3)}|{self.text(4)}"
+
+    @property
+    def message_type(self) -> str:
+        """MSH-9 with its components joined by ^, whatever the sender's own mark is."""
+        return self.text(9).replace(chr(self.delimiters[1]), "^")
+
+    @property
+    def enhanced(self) -> bool:
+        """Whether MSH-15 or MSH-16 asks for enhanced acknowledgement."""
+        return bool(self.field(15) or self.field(16))
+
+
+def by_sender(function: Callable[[Shared, *Ts], T]) -> Callable[[Shared, *Ts], T]:
+    """Work out once what follows from a sender's `Shared`; what is long is worked out each time."""
+    remembered = cast("Callable[[Shared, *Ts], T]", lru_cache(maxsize=_REMEMBERED)(function))
+
+    def found(shared: Shared, /, *args: *Ts) -> T:
+        return (function if shared.long else remembered)(shared, *args)
+
+    return found
+
+
+# Not frozen: freezing doubles the cost of making one, and each message makes one.
+@dataclass(slots=True)
+class Header:
+    """MSH and the keys of a message, as bytes of the sender's charset.
+
+    Attributes:
+        shared: MSH without MSH-7 and MSH-10.
+        stamp: MSH-7 as sent.
+        number: MSH-10 as sent.
+        stamp_at: Offset of MSH-7 in the message.
+        raw: The message itself.
+    """
+
+    shared: Shared
+    stamp: bytes
+    number: bytes
+    stamp_at: int
+    raw: bytes = field(repr=False)
+
+    @property
+    def delimiters(self) -> bytes:
+        """MSH-1 followed by MSH-2."""
+        return self.shared.delimiters
+
+    @property
+    def patient_ids(self) -> tuple[bytes, ...]:
+        """Every repetition of every PID-3, as sent."""
+        return self._identifiers(b"PID", 3)
+
+    @property
+    def prior_ids(self) -> tuple[bytes, ...]:
+        """Every repetition of every MRG-1, as sent."""
+        return self._identifiers(b"MRG", 1)
+
+    @property
+    def lane(self) -> str:
+        """Lane of the first of the `patient_ids`, without looking for the others."""
+        raw, delimiters = self.raw, self.shared.delimiters
+        separator, repetition = delimiters[:1], delimiters[2:3]
+        at = raw.find(b"\rPID" + separator, 0, _SCANNED)
+        if at >= 0:
+            fields = raw[at + 5 : _end(raw, at + 5)].split(separator, 3)
+            first = fields[2] if len(fields) > 2 else b""  # noqa: PLR2004  PID-3
+            if repetition:
+                first = first.partition(repetition)[0]
+            if first:
+                return lane((first,), delimiters)
+        return lane(self.patient_ids, delimiters)
+
+    def _identifiers(self, segment: bytes, number: int) -> tuple[bytes, ...]:
+        delimiters = self.shared.delimiters
+        found = _collected(self.raw, segment + delimiters[:1], number)
+        return _repetitions(found, delimiters[2:3])
 
     @property
     def fillers(self) -> tuple[bytes, ...]:
@@ -50,11 +142,13 @@ class Header:
 
     def field(self, number: int) -> bytes:
         """MSH-`number` as sent; empty when it was not."""
-        return self.msh[number] if number < len(self.msh) else b""
+        if number == _MSH7 + 1:
+            return self.stamp
+        return self.number if number == _MSH10 + 1 else self.shared.field(number)
 
     def text(self, number: int) -> str:
         """MSH-`number` for people and keys; undecodable bytes are kept as hex escapes."""
-        return self.field(number).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+        return _text(self.field(number))
 
     @property
     def sending_application(self) -> str:
@@ -79,7 +173,7 @@ class Header:
     @property
     def message_type(self) -> str:
         """MSH-9 with its components joined by ^, whatever the sender's own mark is."""
-        return self.text(9).replace(chr(self.delimiters[1]), "^")
+        return self.shared.message_type
 
     @property
     def control_id(self) -> str:
@@ -109,7 +203,7 @@ class Header:
     @property
     def enhanced(self) -> bool:
         """Whether MSH-15 or MSH-16 asks for enhanced acknowledgement."""
-        return bool(self.field(15) or self.field(16))
+        return self.shared.enhanced
 
 
 def scan(raw: bytes) -> Header:
@@ -120,19 +214,27 @@ def scan(raw: bytes) -> Header:
     """
     start = _start(raw)
     separator = raw[start + 3 : start + 4]
-    fields = raw[start : _end(raw, start)].split(separator)
+    fields = raw[start : _end(raw, start)].split(separator, _MSH10 + 1)
     marks = fields[1] if len(fields) > 1 else b""
     if not 1 <= len(marks) <= 5 or len(fields) < 9 or not fields[8]:  # noqa: PLR2004  MSH-2, MSH-9
         raise UnreadableMessage("MSH-2 or MSH-9 is missing")
+    stamp, number = fields[_MSH7], b""
+    stamp_at = start + sum(map(len, fields[:_MSH7])) + _MSH7
+    fields[_MSH7] = b""
+    if len(fields) > _MSH10:
+        number, fields[_MSH10] = fields[_MSH10], b""
+    rest = separator.join(fields)
+    shared = (_shared if len(rest) < _LONG else _shared.__wrapped__)(rest, separator)
+    return Header(shared, stamp, number, stamp_at, raw)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _shared(msh: bytes, separator: bytes) -> Shared:
+    """From MSH with MSH-7 and MSH-10 blanked."""
+    fields = msh.split(separator)
+    delimiters = separator + fields[1]
     fields.insert(1, separator)
-    repetition = marks[1:2]
-    return Header(
-        tuple(fields),
-        separator + marks,
-        _repetitions(_collected(raw, b"PID" + separator, 3), repetition),
-        _repetitions(_collected(raw, b"MRG" + separator, 1), repetition),
-        raw,
-    )
+    return Shared(tuple(fields), delimiters, len(msh) >= _LONG)
 
 
 def lane(identifiers: tuple[bytes, ...], delimiters: bytes) -> str:
@@ -150,29 +252,22 @@ def lane(identifiers: tuple[bytes, ...], delimiters: bytes) -> str:
 
 
 def dedup_digest(raw: bytes) -> bytes:
-    """SHA-256 of a message with MSH-7 blanked: engines restamp it when they resend.
-
-    Raises:
-        UnreadableMessage: No MSH.
-    """
-    start = _start(raw)
-    end = _end(raw, start)
-    separator = raw[start + 3 : start + 4]
-    at = start + 2
-    for _ in range(_MSH7):
-        at = raw.find(separator, at + 1, end)
-        if at < 0:
-            return hashlib.sha256(raw).digest()
-    stop = raw.find(separator, at + 1, end)
-    digest = hashlib.sha256(raw[: at + 1])
-    digest.update(memoryview(raw)[stop if stop >= 0 else end :])
+    """SHA-256 of a message with MSH-7 blanked: engines restamp it when they resend."""
+    try:
+        header = scan(raw)
+    except UnreadableMessage:
+        return hashlib.sha256(raw).digest()
+    digest = hashlib.sha256(raw[: header.stamp_at])
+    digest.update(memoryview(raw)[header.stamp_at + len(header.stamp) :])
     return digest.digest()
 
 
 def _start(raw: bytes) -> int:
-    start = 3 if raw.startswith(b"\xef\xbb\xbf") else 0
-    while raw[start : start + 1] in (b"\r", b"\n") and start < len(raw):
-        start += 1
+    start = 0
+    if not raw.startswith(b"MSH"):
+        start = 3 if raw.startswith(b"\xef\xbb\xbf") else 0
+        while raw[start : start + 1] in (b"\r", b"\n") and start < len(raw):
+            start += 1
     if raw[start : start + 3] != b"MSH":
         raise UnreadableMessage("it does not open with MSH")
     separator = raw[start + 3 : start + 4]
@@ -203,6 +298,10 @@ def _collected(raw: bytes, opening: bytes, number: int) -> list[bytes]:
                 found.append(fields[number - 1])
             at = raw.find(ending + opening, start, _SCANNED)
     return found
+
+
+def _text(sent: bytes) -> str:
+    return sent.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
 def _repetitions(fields: list[bytes], mark: bytes) -> tuple[bytes, ...]:

@@ -87,3 +87,24 @@ def test_any_messages_in_any_cuts_come_out_unchanged(messages: list[bytes], cuts
     stream = b"".join(b"\x0b" + m + b"\x1c\r" for m in messages)
     at = [0, *sorted(min(c, len(stream)) for c in cuts), len(stream)]
     assert messages == frames(*(stream[a:b] for a, b in pairwise(at)))
+
+
+@given(
+    st.lists(st.sampled_from([b"\x0b", b"\x1c", b"\r", b"\n", b"a", b"bc", b"\x1c\r"]), max_size=12)
+)
+def test_a_read_gives_what_its_bytes_give_one_by_one(parts: list[bytes]):
+    """A read that is one frame and nothing else goes a shorter way."""
+    sent = b"".join(parts)
+    told = []
+    for pieces in ([sent], [bytes([byte]) for byte in sent]):
+        framer = Framer(100)
+        found = [made for piece in pieces for made in framer.feed(piece)]
+        told.append((found, framer.inside, framer.held, framer.truncated, framer.junk))
+    assert told[0] == told[1]
+
+
+def test_the_cap_holds_for_a_frame_in_one_read():
+    """To the byte."""
+    assert [b"x" * 9] == frames(b"\x0b" + b"x" * 9 + b"\x1c\r", cap=9)
+    with pytest.raises(FrameTooLarge):
+        frames(b"\x0b" + b"x" * 10 + b"\x1c\r", cap=9)

@@ -15,6 +15,6 @@ def received(number: int = 1, **changes: Any) -> Received:
     parts: dict[str, Any] = {
         "door": "mllp", "interface": "his", "received_at": NOW, "kind": "ADT^A04",
         "lane": f"H|{number}", "digest": f"d{number}", "size": 3, "control_key": f"c{number}",
-        "dedup": f"c{number}/d{number}", "body": b"raw", "reply": b"AA %d" % number, "code": "AA",
+        "body": b"raw", "reply": b"AA %d" % number, "code": "AA",
     }  # fmt: skip
     return Received(**(parts | changes))

@@ -105,15 +105,42 @@ def test_other_bytes_under_a_known_control_id_are_kept(
     """A counter that was reset must not lose messages: stored as new, and said so."""
     [first] = keep(received())
     between()
-    [other] = keep(received(dedup="c1/other", body=b"other"))
+    [other] = keep(received(body=b"other"))
     commit.settle()
     assert ("reused", True) == (other.seen, other.id != first.id)
     assert {("ingest", "ready"): 2} == jobs.counts(ledger)
 
 
+def test_a_restamped_copy_is_a_duplicate(
+    keep: Keep, commit: GroupCommit, between: Callable[[], Any]
+):
+    """Told by its digest, whether the first waits in the journal or is in the tables."""
+    sent = b"MSH|^~\\&|A|B|C|D|%s||ADT^A04|1|P|2.5\rPID|1||7\r"
+    [first] = keep(received(body=sent % b"20260304"))
+    between()
+    [again] = keep(received(body=sent % b"20260305"))
+    assert (first.id, "duplicate") == (again.id, again.seen)
+
+
+def test_a_control_id_that_never_changes_loses_nothing(
+    keep: Keep, commit: GroupCommit, ledger: Engine, between: Callable[[], Any]
+):
+    """Each of its messages is told from every earlier one."""
+    bodies = [b"%d" % n for n in range(5)]
+    first = []
+    for body in bodies:
+        first += keep(received(body=body))
+        between()
+    again = keep(*(received(body=body) for body in bodies))
+    assert ["new", *["reused"] * 4] == [fate.seen for fate in first]
+    assert [(fate.id, "duplicate") for fate in first] == [(fate.id, fate.seen) for fate in again]
+    commit.settle()
+    assert {("mllp", "received"): 5} == messages.counts(ledger)
+
+
 def test_what_is_only_kept_makes_no_job(keep: Keep, commit: GroupCommit, ledger: Engine):
     """Rejected and unreadable messages wait for a person."""
-    keep(received(state="quarantined", stage=None, dedup=None, control_key=None))
+    keep(received(state="quarantined", stage=None, control_key=None))
     commit.settle()
     assert ({}, {("mllp", "quarantined"): 1}) == (jobs.counts(ledger), messages.counts(ledger))
 

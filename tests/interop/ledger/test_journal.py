@@ -57,6 +57,28 @@ def test_records_come_back_in_order(folder: Path):
         assert 0 == journal.waiting_bytes
 
 
+def test_a_record_that_waits_can_be_looked_at_again(folder: Path):
+    """By who appended it, until it was moved and its file is let go."""
+    with closing(Journal(folder, segment_bytes=100)) as journal:
+        first, second = journal.append([(b"on", b"e"), (b"two", b"")])
+        assert (b"one", b"two") == (journal.look(first), journal.look(second))
+        written(journal, *[b"x" * 60] * 2)
+        assert (b"one", b"two") == (journal.look(first), journal.look(second))
+        drained(journal)
+        written(journal, b"three")
+        assert (None, None) == (journal.look(first), journal.look(second))
+
+
+def test_a_record_that_cannot_be_looked_at_is_said(folder: Path):
+    """It was synced: nobody may take it for moved."""
+    with closing(Journal(folder)) as journal:
+        [place] = journal.append([(b"on", b"e")])
+        with (folder / "0.journal").open("r+b") as file:
+            file.write(b"\0" * 40)
+        with pytest.raises(LedgerUnavailable, match="cannot be read"):
+            journal.look(place)
+
+
 def test_what_was_read_and_not_moved_is_read_again(folder: Path):
     """A transaction that failed starts over."""
     with closing(Journal(folder)) as journal:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
+from pathlib import Path
 
 import pytest
 from received_messages import NOW, received
@@ -13,7 +15,9 @@ from interop.errors import LedgerUnavailable
 from interop.ledger import images, jobs, messages
 from interop.ledger.engine import reading, writing
 from interop.ledger.images import NewInstance
-from interop.ledger.mover import Tables
+from interop.ledger.journal import Journal
+from interop.ledger.known import asked, known
+from interop.ledger.mover import Mover, Tables
 from interop.ledger.received import Received, Record, packed, unpacked
 
 INSTANCE = NewInstance(
@@ -109,3 +113,41 @@ def test_the_text_of_a_database_error_quotes_no_values(ledger: Engine):
         store(ledger, Record(7, received(lane="CANARY-NAME", body=b"CANARY-BODY")))
     chain = [str(caught.value), str(caught.value.__cause__)]
     assert not any("CANARY" in text for text in chain)
+
+
+def test_while_senders_wait_transactions_are_small(ledger: Engine, tmp_path: Path):
+    """They wait for the core, too; when nobody sends any more the rest goes at once."""
+    journal, sizes = Journal(tmp_path / "journal"), list[int]()
+
+    def append(first: int, count: int) -> None:
+        journal.append([packed(n, received(n)) for n in range(first, first + count)])
+
+    def moved(records: Sequence[Record], _fresh: int) -> None:
+        if not sizes:
+            append(1000, 1)
+        sizes.append(len(records))
+
+    append(1, 300)
+    mover = Mover(journal, ledger, moved)
+    mover.start()
+    assert mover.settle(20)
+    mover.stop(20)
+    journal.close()
+    assert [64, 64, 173] == sizes
+
+
+@pytest.mark.parametrize("count", [1, 8, 64])
+def test_a_control_id_is_looked_up_in_the_index(ledger: Engine, count: int):
+    """However many at once: a sender waits while the table grows."""
+    store(ledger, *(Record(n, received(n)) for n in range(3000)))
+    keys = [f"c{n}" for n in range(0, 6 * count, 6)]
+    with reading(ledger) as connection:
+        cursor = connection.connection.cursor()
+        found = known(cursor, ledger.dialect.name, keys)
+        explain = "EXPLAIN QUERY PLAN " if ledger.dialect.name == "sqlite" else "EXPLAIN "
+        statement, bound = asked(ledger.dialect.name, keys)
+        cursor.execute(explain + statement, bound)
+        plan = " ".join(str(row) for row in cursor.fetchall())
+    assert (set(keys), "Seq Scan", "SCAN inbound") == (
+        set(found), *(bad for bad in ("Seq Scan", "SCAN inbound") if bad not in plan),
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from hashlib import sha256
 
 import pytest
 from feeds import msh, obr, obx, oru
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappings.errors import UnreadableMessage
-from mappings.hl7v2.scan import dedup_digest, scan
+from mappings.hl7v2.scan import dedup_digest, lane, scan
 
 
 def test_the_header_is_read() -> None:
@@ -73,12 +74,53 @@ def test_another_value_has_another_digest() -> None:
     assert dedup_digest(oru(obx(value="5"))) != dedup_digest(oru(obx(value="6")))
 
 
+@pytest.mark.parametrize("stamp", ["20260101", "", "LAB"])
+def test_the_digest_is_that_of_the_message_without_its_time(stamp: str) -> None:
+    """Also where MSH-7 is empty or says what another field says; stored ones stay comparable."""
+    blanked = oru(obx(), f3="LAB", f7="")
+    assert sha256(blanked).digest() == dedup_digest(oru(obx(), f3="LAB", f7=stamp))
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"PID|1||A^^^H~B^^^H"],
+        [b"PID|1||~B^^^H"],
+        [b"PID|1||", b"PID|2||C^^^H"],
+        [b"PID|1", b"PID|2||C^^^H"],
+        [b"EVN|A04", b"PID|1||7^^^H&1.2&ISO^MR|x"],
+        [b"PIDX|1||A"],
+        [],
+    ],
+)
+def test_the_lane_is_that_of_the_first_identifier(end: bytes, lines: list[bytes]) -> None:
+    """The short look finds what the long one finds."""
+    for opening in (
+        b"MSH|^~\\&|A|B|C|D|2026||ADT^A04|1|P|2.5",
+        b"MSH|^|A|B|C|D|2026||ADT^A04|1|P|2.5",
+    ):
+        header = scan(end.join([opening, *lines]) + end)
+        assert lane(header.patient_ids, header.delimiters) == header.lane
+
+
+def test_what_a_sender_always_says_is_read_once() -> None:
+    """Time and control id differ; another field makes another sender of it; a long one is not kept."""
+    one, two = scan(oru(obx(), f7="1", f10="A")), scan(oru(obx(), f7="2", f10="B"))
+    assert one.shared is two.shared
+    assert (["1", "A"], ["2", "B"]) == tuple([h.text(n) for n in (7, 10)] for h in (one, two))
+    assert scan(oru(obx(), f3="OTHER")).shared is not one.shared
+    long = oru(obx(), f3="L" * 5000)
+    assert scan(long).shared is not scan(long).shared
+    assert "L" * 5000 == scan(long).sending_application
+
+
 @given(st.binary(max_size=200))
 @settings(max_examples=150, deadline=None)
 def test_arbitrary_bytes_are_scanned_or_unreadable(tail: bytes) -> None:
     """The listener meets nothing but UnreadableMessage."""
     for raw in (tail, b"MSH|^~\\&|" + tail):
-        for read in (scan, dedup_digest):
+        for read in (scan, dedup_digest, lambda sent: scan(sent).lane):
             try:
                 read(raw)
             except UnreadableMessage:
@@ -89,5 +131,5 @@ def test_the_scan_does_not_grow_with_the_document() -> None:
     """A five megabyte OBX-5 costs no splitting."""
     raw = oru(obx("ED", "^application^pdf^Base64^" + "A" * 5_000_000))
     begun = time.process_time()
-    scan(raw)
+    assert scan(raw).lane
     assert 0.05 > time.process_time() - begun
