@@ -6,6 +6,7 @@ Source: HL7 v2.5.1 chapters 3 and 7 (ADT^A04, ORU^R01); models.md 4.4.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from rich.table import Table
 from mappings.codes import ICD10, LOINC, system_name
 from mappings.outbound.er7 import escape
 from mappings.record import Code, Coded, Quantity, Text
+from workers import cohort_fhir
 
 if TYPE_CHECKING:
     from inference.training.cohorts.patients import Fact, Patient
@@ -32,7 +34,7 @@ _TABLES = {LOINC: "LN", ICD10: "I10"}
 
 @app.command()
 def check(
-    study: Annotated[str, typer.Argument(help="liver, crlm, hcc, breast or pan")],
+    study: Annotated[str, typer.Argument(help="liver, crlm, hcc, breast, pan or pan_1y")],
     patients: Annotated[int, typer.Option(help="Patients of each set")] = 20_000,
     rendered: Annotated[int, typer.Option(help="At most so many get images")] = 3_000,
     seed: Annotated[int, typer.Option(help="Seed of the cohort")] = _SEED,
@@ -67,10 +69,11 @@ def table(study: str, clauses: Iterable[Clause]) -> Table:
 
 @app.command()
 def messages(
-    study: Annotated[str, typer.Argument(help="crlm, hcc, breast or pan")],
+    study: Annotated[str, typer.Argument(help="liver, crlm, hcc, breast, pan or pan_1y")],
     patient: Annotated[int, typer.Argument(help="Number of the patient in the cohort")],
     seed: Annotated[int, typer.Option(help="Seed of the cohort")] = _SEED,
     day: Annotated[datetime, typer.Option(help="The index date, UTC")] = _DAY,
+    as_fhir: Annotated[bool, typer.Option("--fhir", help="One FHIR transaction instead")] = False,
 ) -> None:
     """Write what a hospital would send of one patient, as HL7 v2 messages, to standard output."""
     from inference.training.cohorts import studies  # noqa: PLC0415  start-up time
@@ -82,7 +85,12 @@ def messages(
     except UnknownStudy as error:
         Console(stderr=True).print(f"[red]oncord:[/] {error}", highlight=False)
         raise typer.Exit(2) from error
-    for raw in hl7(one, index_at=day.replace(tzinfo=UTC)):
+    index_at = day.replace(tzinfo=UTC)
+    if as_fhir:
+        sent = cohort_fhir.bundle(one, index_at=index_at)
+        sys.stdout.write(json.dumps(sent, ensure_ascii=False, indent=1) + "\n")
+        return
+    for raw in hl7(one, index_at=index_at):
         sys.stdout.buffer.write(raw)
 
 

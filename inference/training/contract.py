@@ -1,4 +1,7 @@
-"""The difficulty contract, clause by clause, each with its figure on the test set.
+"""The difficulty contract of `liver-cohort/1`, each clause with its figure on the test set.
+
+It is printed in the card of liver_dx 0.1.0, which was trained on that generator; every declared
+study is measured by `cohorts.contract`.
 
 Source: model-rules 8.
 """

@@ -5,6 +5,10 @@ One causal graph: site -> scanner, language, missingness, prevalence; five corre
 of its own, what the hospital would emit: labs, age, sex, a report, a CT. Nothing emitted is made
 from the label. Wire formats are made of this in `workers.demo`.
 
+This is `liver-cohort/1`, kept byte for byte because the shipped pack liver_dx 0.1.0 was trained on
+it (`inference.training.train`). It knows malignant or benign from one CT; the generator of
+the study is `liver-cohort/2`, the declaration `cohorts.studies.liver`.
+
 Source: model-rules 8 (difficulty contract); models.md 4; feasibility.md, set 2.
 """
 

@@ -42,6 +42,7 @@ class CtStudy:
         voxels: (n, D, H, W) HU, D from feet to head; one volume per phase.
         spacing_mm: (z, y, x).
         phases: What the n volumes are, of `PHASES`.
+        body_part: (0018,0015), a defined term of PS3.16 annex L.
 
     Raises:
         CannotSend: Shapes or phases do not fit.
@@ -52,6 +53,7 @@ class CtStudy:
     voxels: NDArray[np.int16]
     spacing_mm: tuple[float, float, float]
     phases: tuple[str, ...]
+    body_part: str = "LIVER"
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.phases if name not in _PHASES]:
@@ -114,7 +116,7 @@ def _instance(of: CtStudy, phase: str, number: int, plane: NDArray[np.int16]) ->
     made.Modality, made.Manufacturer = "CT", "Oncord demo"
     made.SeriesDescription, made.SeriesNumber = description, str(series_number)
     made.InstanceNumber, made.AcquisitionNumber = str(number + 1), str(series_number)
-    made.BodyPartExamined, made.PatientPosition = "LIVER", "HFS"
+    made.BodyPartExamined, made.PatientPosition = of.body_part, "HFS"
     made.PositionReferenceIndicator, made.KVP, made.ConvolutionKernel = "", "120", "B30f"
     for kind in ("Series", "Acquisition", "Content"):
         setattr(made, f"{kind}Date", scanned.strftime("%Y%m%d"))
@@ -129,11 +131,16 @@ def _instance(of: CtStudy, phase: str, number: int, plane: NDArray[np.int16]) ->
 
 def _geometry(made: Dataset, spacing_mm: tuple[float, float, float], number: int) -> None:
     z, y, x = spacing_mm
-    made.PixelSpacing = [f"{y / REPLICATION:g}", f"{x / REPLICATION:g}"]
-    made.SliceThickness = f"{z:g}"
+    made.PixelSpacing = [_millimetres(y / REPLICATION), _millimetres(x / REPLICATION)]
+    made.SliceThickness = _millimetres(z)
     made.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
-    made.ImagePositionPatient = ["-120", "-120", f"{number * z:g}"]
-    made.SliceLocation = f"{number * z:g}"
+    made.ImagePositionPatient = ["-120", "-120", _millimetres(number * z)]
+    made.SliceLocation = _millimetres(number * z)
+
+
+def _millimetres(length: float) -> str:
+    """A decimal string (PS3.5 6.2): ten digits, so that no edge of a voxel moves by 1e-6 mm."""
+    return f"{length:.10g}"
 
 
 def _pixels(made: Dataset, plane: NDArray[np.int16]) -> None:

@@ -12,6 +12,7 @@ Source: model-rules 9.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,47 @@ from numpy.typing import NDArray
 from scipy import special, stats
 from scipy.stats import qmc
 
-from inference.training.cohorts import drawing, narrative
+from inference.training.cohorts import narrative, persons
 from inference.training.cohorts.drawing import Batch
-from inference.training.cohorts.study import DEMOGRAPHICS, Graded, Picture
+from inference.training.cohorts.outcome import Events
+from inference.training.cohorts.study import DEMOGRAPHICS, Graded, Picture, Study
 
 Doubles = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something that is true or not of those patients whom it is asked of.
+
+    Attributes:
+        name: For people.
+        true: (...) probability, given latents z (..., d) and predictors eta (C, ...), that it is
+            asked of a patient and true; None of `asked` is asked of everybody.
+        asked: The probability that it is asked.
+        lived: Whether it is true and whether it is asked of those who lived, (n,) each, from what
+            happened to them, their latents and random numbers: for brute force, apart from `true`.
+    """
+
+    name: str
+    true: Callable[[Study, Doubles, Doubles], Doubles]
+    asked: Callable[[Study, Doubles, Doubles], Doubles] | None
+    lived: Callable[[Study, Events, Doubles, np.random.Generator], tuple[Bools, Bools]]
+
+
+def _recorded(
+    study: Study, events: Events, z: Doubles, _rng: np.random.Generator
+) -> tuple[Bools, Bools]:
+    label = events.label(study.outcome.horizon_months, study.headline_causes)
+    return label == 1, np.ones(len(z), bool)
+
+
+HEADLINE = Question(
+    "headline recorded by the horizon",
+    lambda study, _z, eta: study.outcome.risk(eta),
+    None,
+    _recorded,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +68,7 @@ class Bound:
     """The bound for n patients.
 
     Attributes:
-        risk: (n,) probability that the headline is recorded by the horizon.
+        risk: (n,) probability that the answer is yes, were the question asked.
         scrambles: (R, n) the same from each scramble alone.
     """
 
@@ -49,6 +86,7 @@ def bound(
     batch: Batch,
     given: frozenset[str],
     *,
+    question: Question = HEADLINE,
     draws: int = 64,
     scrambles: int = 4,
     blind: frozenset[str] = frozenset(),
@@ -61,6 +99,7 @@ def bound(
     Args:
         batch: Patients.
         given: Modalities that are read; of these, what is missing is missing.
+        question: Another one than the headline, given also that it is asked.
         draws: Of each scramble, a power of 2.
         scrambles: Independent ones.
         blind: Picture components that the reader cannot see, such as the spatial ones.
@@ -79,15 +118,24 @@ def bound(
         part = batch.rows(slice(start, start + chunk))
         mean, cov = posterior(part, read, blind)
         z = mean[:, None, :] + unit @ np.swapaxes(np.linalg.cholesky(cov), 1, 2)
-        shift = drawing.shifts(part.study, part.which)[part.emitted.site][:, None]
-        p = part.study.outcome.risk(drawing.predictor(part.study, part.which, z, shift))
-        log_weight = _graded(part, read, z)
+        shift = persons.shifts(part.study, part.which)[part.emitted.site][:, None]
+        eta = persons.predictor(part.study, part.which, z, shift)
+        p = question.true(part.study, z, eta)
+        log_weight = _graded(part, read, z) + _kept(part, z)
         weight = np.exp(log_weight - log_weight.max(1, keepdims=True))
+        asked = question.asked
+        whole = weight if asked is None else weight * asked(part.study, z, eta)
         shape = (len(part), scrambles, draws)
-        above, below = (weight * p).reshape(shape).sum(2), weight.reshape(shape).sum(2)
+        above, below = (weight * p).reshape(shape).sum(2), whole.reshape(shape).sum(2)
         found[:, start : start + chunk] = (above / below).T
         risk[start : start + chunk] = above.sum(1) / below.sum(1)
     return Bound(risk, found)
+
+
+def _kept(part: Batch, z: Doubles) -> Doubles | float:
+    """Log probability (n, k) of being in the cohort at latents z (n, k, d)."""
+    made = persons.kept(part.study, part.which, z, part.emitted.site[:, None])
+    return 0.0 if made is None else np.log(made)
 
 
 def _open(u: Doubles) -> Doubles:
@@ -100,7 +148,7 @@ def posterior(
     """Mean (n, d) and covariance (n, d, d) of the latents given the Gaussian measurements."""
     study, emitted, n = batch.study, batch.emitted, len(batch)
     d = len(study.latents)
-    precision = np.broadcast_to(np.linalg.inv(drawing.correlations(study)), (n, d, d)).copy()
+    precision = np.broadcast_to(np.linalg.inv(persons.correlations(study)), (n, d, d)).copy()
     pull = np.zeros((n, d))
     for assay in study.assays:
         if study.modality(assay) not in read:
@@ -169,7 +217,12 @@ def _probit(question: Graded, answer: NDArray[np.int8], x: Doubles) -> Doubles:
 
 
 def brute_force(
-    batch: Batch, given: frozenset[str], *, draws: int = 100_000, seed: int = 5
+    batch: Batch,
+    given: frozenset[str],
+    *,
+    question: Question = HEADLINE,
+    draws: int = 100_000,
+    seed: int = 5,
 ) -> tuple[Doubles, Doubles]:
     """The same by letting draws of the prior live and die, weighted by every likelihood.
 
@@ -181,23 +234,36 @@ def brute_force(
     """
     study, rng = batch.study, np.random.default_rng(seed)
     z = rng.multivariate_normal(
-        np.zeros(len(study.latents)), drawing.correlations(study), draws, method="eigh"
+        np.zeros(len(study.latents)), persons.correlations(study), draws, method="eigh"
     )
     lived = []
-    for shift in drawing.shifts(study, batch.which):
-        eta = drawing.predictor(study, batch.which, z, shift)
+    for site, shift in enumerate(persons.shifts(study, batch.which)):
+        eta = persons.predictor(study, batch.which, z, shift)
         events = study.outcome.draw(eta, rng.random((draws, 6)))
-        lived.append(events.label(study.outcome.horizon_months))
+        true, asked = question.lived(study, events, z, rng)
+        lived.append((true, asked & _member(batch, z, site, rng)))
     found, worth = np.empty(len(batch)), np.empty(len(batch))
     for row in range(len(batch)):
         one = batch.rows(slice(row, row + 1))
         log_weight = _likelihood(one, given | {DEMOGRAPHICS}, z)
-        weight = np.exp(log_weight - log_weight.max())
+        true, asked = lived[int(one.emitted.site[0])]
+        weight = np.exp(log_weight - log_weight.max()) * asked
         weight /= weight.sum()
-        y = lived[int(one.emitted.site[0])]
-        found[row] = weight @ y
+        found[row] = weight @ true
         worth[row] = 1 / (weight @ weight)
     return found, worth
+
+
+def _member(batch: Batch, z: Doubles, site: int, rng: np.random.Generator) -> Bools:
+    """Who of those with latents z (k, d) was not left out of the cohort, by living it."""
+    other = batch.study.free_of
+    if other is None:
+        return np.ones(len(z), bool)
+    shift = persons.shifts(other, batch.which)[site]
+    eta = persons.predictor(other, batch.which, z, shift)
+    now = other.outcome.draw(eta, rng.random((len(z), 6)))
+    free: Bools = now.label(other.outcome.horizon_months) == 0
+    return free
 
 
 def disagreement(fast: Bound, slow: tuple[Doubles, Doubles]) -> Doubles:

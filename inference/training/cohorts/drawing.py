@@ -4,7 +4,7 @@ One patient is a pure function of (study, seed, index, set). Everything emitted 
 `emissions`, everything that happens by `events`; the two share the latents and the hospital and
 nothing else, so that no code path leads from an outcome to what a hospital would hold.
 
-Source: model-rules 8 (e, g, h); models.md 4.1.
+Source: model-rules 3 and 8 (e, g, h); models.md 4.1.
 """
 
 from __future__ import annotations
@@ -12,19 +12,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.training.cohorts import counter, narrative, outcome
-from inference.training.cohorts.outcome import Events, Rate
-from inference.training.cohorts.study import Assay, Measurement, Picture, Set, Study, rate_of
+from inference.training.cohorts import ages, counter, narrative
+from inference.training.cohorts.outcome import Events
+from inference.training.cohorts.persons import (
+    hazards,
+    latents,
+    members,
+    predictor,
+    shifts,
+    sites,
+    stream,
+)
+from inference.training.cohorts.prognosis import Course
+from inference.training.cohorts.study import Assay, Measurement, Picture, Set, Study
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
-_SOLVING = 0x0C0F  # seed of the sample on which base rates are solved
-_SAMPLE = 131_072
+_Part = TypeVar("_Part", bound="Shown | Events | Course")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +61,17 @@ class Emitted:
         site: (n,) index into the study's sites.
         done: Panel to (n,) bool.
         numbers: Assay to (n,) values in the site's unit, rounded as sent; NaN where missing.
-        scaled: Assay to (n,) the same on the assay's scale.
+        scaled: Assay to (n,) the same on the assay's scale, less what age and sex explain.
         graded: Graded finding to (n,) answer, -1 where missing.
         narratives: Report to (n, F) state of each finding, all -1 where missing.
         pictures: Picture to what it shows.
+        index_day: (n,) day of the accrual period that is the index.
+        earlier: (n,) days by which all of it lies before what is declared for the index.
     """
 
     site: Indices
+    index_day: Indices
+    earlier: Indices
     done: Mapping[str, NDArray[np.bool_]]
     numbers: Mapping[str, Doubles]
     scaled: Mapping[str, Doubles]
@@ -69,6 +82,7 @@ class Emitted:
     def digest(self) -> str:
         """SHA-256 over everything that leaves, in order of declaration; no latent is in it."""
         found = hashlib.sha256(self.site.tobytes())
+        found.update(self.index_day.tobytes() + self.earlier.tobytes())
         for part in (self.done, self.numbers, self.graded, self.narratives):
             for name, values in part.items():
                 found.update(name.encode() + np.ascontiguousarray(values).tobytes())
@@ -85,6 +99,7 @@ class Batch:
     Attributes:
         z: (n, d) latents: for auxiliary targets and the bound, never an input.
         eta: (C, n) predictor of each cause.
+        course: What followed the operation, where the study asks for it.
     """
 
     study: Study
@@ -95,6 +110,7 @@ class Batch:
     eta: Doubles
     emitted: Emitted
     events: Events
+    course: Course | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -102,7 +118,7 @@ class Batch:
     @property
     def label(self) -> NDArray[np.int64]:
         """(n,) whether the headline is recorded by the horizon, follow-up taken as endless."""
-        return self.events.label(self.study.outcome.horizon_months)
+        return self.events.label(self.study.outcome.horizon_months, self.study.headline_causes)
 
     @property
     def risk(self) -> Doubles:
@@ -117,24 +133,28 @@ class Batch:
             z=self.z[chosen],
             eta=self.eta[:, chosen],
             emitted=_rows(self.emitted, chosen),
-            events=Events(**{f.name: getattr(self.events, f.name)[chosen] for f in fields(Events)}),
+            events=_each(self.events, chosen),
+            course=_each(self.course, chosen) if self.course else None,
         )
+
+
+def _each(part: _Part, chosen: Indices | slice | NDArray[np.bool_]) -> _Part:
+    """Some of the patients of a dataclass of arrays."""
+    return type(part)(**{f.name: getattr(part, f.name)[chosen] for f in fields(part)})
 
 
 def _rows(emitted: Emitted, chosen: Indices | slice | NDArray[np.bool_]) -> Emitted:
     def each(part: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         return {name: values[chosen] for name, values in part.items()}
 
-    pictures = {
-        name: Shown(**{f.name: getattr(shown, f.name)[chosen] for f in fields(Shown)})
-        for name, shown in emitted.pictures.items()
-    }
+    pictures = {name: _each(shown, chosen) for name, shown in emitted.pictures.items()}
     kept = ("done", "numbers", "scaled", "graded", "narratives")
     parts: dict[str, dict[str, NDArray[np.generic]]] = {
         name: each(getattr(emitted, name)) for name in kept
     }
     # Each part keeps the type of its elements; choosing them by name hides that.
-    return Emitted(site=emitted.site[chosen], pictures=pictures, **parts)  # type: ignore[arg-type]
+    days = {name: getattr(emitted, name)[chosen] for name in ("site", "index_day", "earlier")}
+    return Emitted(pictures=pictures, **days, **parts)  # type: ignore[arg-type]
 
 
 def draw(
@@ -154,10 +174,11 @@ def draw(
         which: The set, whose prevalences and habits they have.
         outcome_seed: Draw what becomes of the same patients anew; for tests of leakage.
     """
-    z = latents(study, seed, index)
-    site = (counter.uniforms(seed, index, "site", 1)[:, 0] * len(study.sites)).astype(np.int64)
+    person = members(study, seed, index, which)
+    z, site = latents(study, seed, person), sites(study, seed, person)
     eta = predictor(study, which, z, shifts(study, which)[site])
     again = seed if outcome_seed is None else outcome_seed
+    events = study.outcome.draw(eta, counter.uniforms(again, person, stream(study), 6))
     return Batch(
         study=study,
         seed=seed,
@@ -165,70 +186,38 @@ def draw(
         which=which,
         z=z,
         eta=eta,
-        emitted=emissions(study, seed, index, which, z, site),
-        events=study.outcome.draw(eta, counter.uniforms(again, index, "outcome", 6)),
+        emitted=emissions(study, seed, person, which, z, site),
+        events=events,
+        course=_course(study, again, person, z, events),
     )
 
 
-def latents(study: Study, seed: int, index: Indices) -> Doubles:
-    """(n, d) correlated standard normal numbers."""
-    d = len(study.latents)
-    free = counter.normals(seed, index, "latents", d)
-    root = np.linalg.cholesky(correlations(study))
-    # Sums by hand: a matrix product may round otherwise for one patient than for many.
-    columns = [sum(root[k, j] * free[:, j] for j in range(k + 1)) for k in range(d)]
-    return np.stack([np.asarray(c) for c in columns], 1)
-
-
-def correlations(study: Study) -> Doubles:
-    """(d, d)."""
-    d = len(study.latents)
-    made: Doubles = np.full((d, d), study.correlation) + (1 - study.correlation) * np.eye(d)
-    return made
-
-
-def shifts(study: Study, which: Set) -> Doubles:
-    """(sites,) what a hospital adds to the headline's predictor; turned round outside."""
-    sign = -1.0 if which == "external" else 1.0
-    return sign * np.array([s.shift for s in study.sites])
-
-
-def predictor(study: Study, which: Set, z: Doubles, shift: Doubles) -> Doubles:
-    """(C, ...) of latents (..., d) and shifts that broadcast to (...)."""
-    made = _bare(study, z)
-    made[0] += shift
-    constant = base(study, rate_of(which))
-    return made + constant.reshape(-1, *[1] * (made.ndim - 1))
-
-
-def _bare(study: Study, z: Doubles) -> Doubles:
-    parts = [t.value(study.latents, study.correlation, z) for t in study.outcome.predictors]
-    return np.stack(parts)
-
-
-@lru_cache(maxsize=64)
-def base(study: Study, rate: Rate) -> Doubles:
-    """(C,) intercepts that give the declared shares over all hospitals."""
-    index = np.arange(_SAMPLE)
-    eta = _bare(study, latents(study, _SOLVING, index))
-    eta[0] += shifts(study, "internal")[index % len(study.sites)]
-    return outcome.intercepts(study.outcome, eta, rate)
+def _course(study: Study, seed: int, index: Indices, z: Doubles, events: Events) -> Course | None:
+    """Those are operated on who have the diagnosis and are told so."""
+    if study.prognosis is None:
+        return None
+    diagnosed = (events.cause > 0) & (events.recorded_cause > 0)
+    u = counter.uniforms(seed, index, "prognosis", 5)
+    return study.prognosis.draw(hazards(study, z), diagnosed, u)
 
 
 def emissions(
     study: Study, seed: int, index: Indices, which: Set, z: Doubles, site: Indices
 ) -> Emitted:
     """What hospitals hold of patients with latents z (n, d)."""
-    scaled, numbers = {}, {}
-    for assay in study.assays:
-        noise = counter.normals(seed, index, f"assay/{assay.name}", 1)[:, 0]
-        clean = assay.mean + assay.slope * z[:, study.column(assay.latent)] + assay.noise * noise
-        numbers[assay.name], scaled[assay.name] = _as_sent(study, assay, clean, site)
     graded = {}
     for question in study.graded:
         noise = counter.normals(seed, index, f"graded/{question.name}", 1)[:, 0]
         x = question.slope * z[:, study.column(question.latent)] + noise
         graded[question.name] = np.searchsorted(question.cuts, x).astype(np.int8)
+    scaled: dict[str, Doubles] = {}
+    numbers: dict[str, Doubles] = {}
+    for assay in study.assays:
+        noise = counter.normals(seed, index, f"assay/{assay.name}", 1)[:, 0]
+        clean = assay.mean + assay.slope * z[:, study.column(assay.latent)] + assay.noise * noise
+        usual = _usual(assay, numbers, graded)
+        sent, back = _as_sent(study, assay, clean + usual, site)
+        numbers[assay.name], scaled[assay.name] = sent, back - usual
     said = {}
     for report in study.narratives:
         count = len(report.grammar.findings)
@@ -246,8 +235,21 @@ def emissions(
         graded=graded,
         narratives=said,
         pictures=shown,
+        index_day=ages.index_day(seed, index),
+        earlier=ages.earlier(seed, index, study.gap_days, study.wait_days),
     )
     return _without_missing(study, made)
+
+
+def _usual(
+    assay: Assay, numbers: Mapping[str, Doubles], graded: Mapping[str, NDArray[np.int8]]
+) -> Doubles | float:
+    """What age and sex add to an assay's mean."""
+    if not assay.by_age:
+        return 0.0
+    years = numbers["age"].astype(np.int64)
+    made: Doubles = ages.medians(assay.en.loinc)[years, graded["sex"]]
+    return made
 
 
 def _as_sent(study: Study, assay: Assay, clean: Doubles, site: Indices) -> tuple[Doubles, Doubles]:
@@ -311,6 +313,8 @@ def _done(
             latent, slope = panel.mnar
             chance = chance + slope * z[:, study.column(latent)]
         made[panel.name] = u >= np.clip(chance, 0.02, 0.95)
+        if panel.unless is not None:
+            made[panel.name] |= ~made[panel.unless]
     return made
 
 

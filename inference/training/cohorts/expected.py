@@ -40,13 +40,24 @@ def concordance(batch: Batch, score: Doubles) -> float:
     A patient with a recorded headline is compared with all who were free of it at that time; one
     who had a competing event stays free of it for good.
     """
-    events, horizon = batch.events, batch.study.outcome.horizon_months
-    hit = (events.recorded_cause == 1) & (events.recorded_months <= horizon)
+    events = batch.events
     own = np.where(events.recorded_cause == 1, events.recorded_months, np.inf)
+    return ranked(own, batch.study.outcome.horizon_months, score)
+
+
+def ranked(months: Doubles, horizon_months: float, score: Doubles) -> float:
+    """Share of pairs whose higher score has its event first, of events up to the horizon.
+
+    Args:
+        months: (n,) time of the event, infinite where it never comes.
+        horizon_months: Later events count as none.
+        score: (n,) higher for earlier.
+    """
+    hit = months <= horizon_months
     wins = pairs = 0.0
     for start in range(0, int(hit.sum()), 256):
         rows = np.flatnonzero(hit)[start : start + 256]
-        later = own[None, :] > own[rows][:, None]
+        later = months[None, :] > months[rows][:, None]
         more = score[rows][:, None] - score[None, :]
         wins += float((later * ((more > 0) + 0.5 * (more == 0))).sum())
         pairs += float(later.sum())

@@ -56,13 +56,20 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grammar:
-    """What reports of one kind are made of: two openings and some padding in each language."""
+    """What reports of one kind are made of: two openings and some padding in each language.
+
+    Attributes:
+        verdicts_en, verdicts_zh: What is concluded, from the least suspicious to the most; without
+            them such reports conclude nothing.
+    """
 
     findings: tuple[Finding, ...]
     opening_en: tuple[str, str]
     opening_zh: tuple[str, str]
     padding_en: tuple[str, ...]
     padding_zh: tuple[str, ...]
+    verdicts_en: tuple[str, ...] = ()
+    verdicts_zh: tuple[str, ...] = ()
 
 
 def state(finding: Finding, latent: float, seen: float, mention: float, hedge: float) -> State:
@@ -107,6 +114,21 @@ def text(
     opening = openings[rng.integers(2)]
     glue = " " if language == "en" else ""
     return glue.join([opening, *(sentences[i] for i in order)])
+
+
+def verdict(
+    grammar: Grammar, said: Sequence[State], language: Language, rng: np.random.Generator
+) -> str | None:
+    """What the reader concludes of their own findings and a mood: it tells nothing beyond them."""
+    verdicts = grammar.verdicts_en if language == "en" else grammar.verdicts_zh
+    if not verdicts:
+        return None
+    worth = {"present": 1.0, "absent": -1.0, "hedged": 0.0, "unmentioned": 0.0}
+    weighed = [f.slope * (worth[told] - np.tanh(f.offset / 2))
+               for f, told in zip(grammar.findings, said, strict=True) if worth[told]]  # fmt: skip
+    suspicion = float(np.mean(weighed)) if weighed else 0.0
+    place = 1 / (1 + np.exp(-2 * (suspicion + 0.5 * rng.standard_normal())))
+    return verdicts[min(int(place * len(verdicts)), len(verdicts) - 1)]
 
 
 def log_likelihood(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,10 +77,13 @@ class Events:
         made[self.recorded_months > self.followed_months] = 0
         return made
 
-    def label(self, horizon_months: float) -> NDArray[np.int64]:
-        """(n,) 1 where the headline is recorded by the horizon, follow-up taken as endless."""
-        hit = (self.recorded_cause == 1) & (self.recorded_months <= horizon_months)
-        return np.asarray(hit, np.int64)
+    def label(self, horizon_months: float, kinds: int = 1) -> NDArray[np.int64]:
+        """(n,) 1 where the headline is recorded by the horizon, follow-up taken as endless.
+
+        The headline is any of the first `kinds` causes.
+        """
+        told = (self.recorded_cause >= 1) & (self.recorded_cause <= kinds)
+        return np.asarray(told & (self.recorded_months <= horizon_months), np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +117,7 @@ class Logit:
 
     def targets(self, rate: Rate) -> tuple[float, ...]:
         """Share of patients with each cause by the horizon, before label noise."""
-        return (_chosen(self.rate, self.natural, rate),)
+        return (at_rate(self.rate, self.natural, rate),)
 
     def incidence(self, eta: Doubles) -> Doubles:
         """(1, ...) probability of each cause by the horizon; eta is (1, ...) with intercept."""
@@ -151,28 +154,14 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hazards:
-    """Cause-specific Weibull hazards of one shape, so that incidences are in closed form.
+class Competition:
+    """Causes of which only the first to come is seen.
 
     Attributes:
-        competing: Causes, the headline first.
-        natural: Share of the headline in natural-prevalence sets: low, middle, high.
-        shape: Weibull shape of all causes.
-        horizon_months: Where the risk is asked for.
-        dropout: Share lost to follow-up by the horizon, independent of everything.
-        follow_up_months: Least and greatest time from index to data cut, uniform.
-        overlooked: Probability that the registrar misses a headline event.
-        invented: Probability that one is recorded of a patient without any event by the horizon.
+        competing: The headline first.
     """
 
     competing: tuple[Cause, ...]
-    natural: tuple[float, float, float]
-    shape: float
-    horizon_months: float
-    dropout: float
-    follow_up_months: tuple[float, float]
-    overlooked: float = 0.03
-    invented: float = 0.002
 
     @property
     def causes(self) -> tuple[str, ...]:
@@ -184,10 +173,33 @@ class Hazards:
         """One per cause."""
         return tuple(c.terms for c in self.competing)
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hazards(Competition):
+    """Cause-specific Weibull hazards of one shape, so that incidences are in closed form.
+
+    Attributes:
+        natural: Share of the headline in natural-prevalence sets: low, middle, high.
+        shape: Weibull shape of all causes.
+        horizon_months: Where the risk is asked for.
+        dropout: Share lost to follow-up by the horizon, independent of everything.
+        follow_up_months: Least and greatest time from index to data cut, uniform.
+        overlooked: Probability that the registrar misses a headline event.
+        invented: Probability that one is recorded of a patient without any event by the horizon.
+    """
+
+    natural: tuple[float, float, float]
+    shape: float
+    horizon_months: float
+    dropout: float
+    follow_up_months: tuple[float, float]
+    overlooked: float = 0.03
+    invented: float = 0.002
+
     def targets(self, rate: Rate) -> tuple[float, ...]:
         """Share of patients with each cause by the horizon, before label noise."""
         first, *others = (c.share for c in self.competing)
-        return (_chosen(first, self.natural, rate), *others)
+        return (at_rate(first, self.natural, rate), *others)
 
     def incidence(self, eta: Doubles) -> Doubles:
         """(C, ...) cumulative incidence at the horizon; eta (C, ...) are log cumulative hazards."""
@@ -224,24 +236,58 @@ class Hazards:
         )
 
 
-Outcome: TypeAlias = Logit | Hazards
+class Outcome(Protocol):
+    """What a study asks for: a risk in closed form, and a draw of events."""
+
+    @property
+    def horizon_months(self) -> float:
+        """Where the risk is asked for."""
+
+    @property
+    def natural(self) -> tuple[float, float, float]:
+        """Share of the headline in natural-prevalence sets: low, middle, high."""
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """Names, those of the headline first."""
+
+    @property
+    def predictors(self) -> tuple[Terms, ...]:
+        """One per cause, the headline's first."""
+
+    def targets(self, rate: Rate) -> tuple[float, ...]:
+        """Share of patients with each cause by the horizon, before label noise."""
+
+    def incidence(self, eta: Doubles) -> Doubles:
+        """(C, ...) probability of each cause by the horizon."""
+
+    def risk(self, eta: Doubles) -> Doubles:
+        """(...) probability that the headline is recorded by the horizon."""
+
+    def draw(self, eta: Doubles, u: Doubles) -> Events:
+        """Events from eta (C, n) and uniform numbers u (n, 6)."""
 
 
-def _chosen(development: float, natural: tuple[float, float, float], rate: Rate) -> float:
+def at_rate(development: float, natural: tuple[float, float, float], rate: Rate) -> float:
+    """The share that a base rate stands for."""
     if rate == "development":
         return development
     return dict(zip(("natural-low", "natural-mid", "natural-high"), natural, strict=True))[rate]
 
 
-def intercepts(outcome: Outcome, eta: Doubles, rate: Rate) -> Doubles:
+def intercepts(
+    outcome: Outcome, eta: Doubles, rate: Rate, weight: Doubles | None = None
+) -> Doubles:
     """(C,) constants that give each cause its declared share; eta (C, n) is a large sample.
 
+    Weights (n,) say how likely each of it is in the cohort; without them, all are.
     Causes compete, so each step mends all of them; the shares settle in a few dozen.
     """
     wanted = np.array(outcome.targets(rate))
     found: Doubles = np.log(wanted)
     for _ in range(200):
-        incidence = outcome.incidence(eta + found[:, None]).mean(1)
+        each = outcome.incidence(eta + found[:, None])
+        incidence = each.mean(1) if weight is None else each @ weight / weight.sum()
         step = np.log(wanted / incidence)
         found = found + step
         if np.abs(step).max() < 1e-10:

@@ -22,7 +22,9 @@ from inference.training.cohorts import narrative, pictures
 from inference.training.cohorts.drawing import Batch, draw
 from inference.training.cohorts.errors import NotRendered
 from inference.training.cohorts.narrative import Language
+from inference.training.cohorts.persons import prognosis_of
 from inference.training.cohorts.pictures import Rendered
+from inference.training.cohorts.prognosis import Course
 from inference.training.cohorts.study import (
     Answer,
     Assay,
@@ -40,7 +42,7 @@ from mappings.sections import sections
 
 AUTHORITY = "https://hospital.example/mrn"
 _GENE, _VARIANT = "48018-6", "48004-6"
-_HEADINGS = {"zh": "检查所见：", "en": "FINDINGS:"}
+_HEADINGS = {"zh": ("检查所见：", "诊断意见："), "en": ("FINDINGS:", "IMPRESSION:")}
 _DAYS_A_YEAR = 365.2425
 
 
@@ -114,6 +116,15 @@ class Patient:
             return self.study.only_sex
         return ("female", "male")[int(self.batch.emitted.graded["sex"][0])]
 
+    @property
+    def earlier_days(self) -> int:
+        """How much earlier everything was told than is declared for a visit at the index."""
+        return int(self.batch.emitted.earlier[0])
+
+    def index_at(self, opened: datetime) -> datetime:
+        """The index of this patient, where accrual opened at a moment; any outcome has the same."""
+        return opened + timedelta(days=int(self.batch.emitted.index_day[0]))
+
     def stream(self, name: str) -> np.random.Generator:
         """Random numbers for words, never for values."""
         number = int(self.batch.index[0])
@@ -173,6 +184,7 @@ def _number(one: Patient, assay: Assay, value: float) -> Fact:
 def _fact(
     one: Patient, part: Assay | Graded | Narrative, code: Code, value: Quantity | Coded | Text
 ) -> Fact:
+    days = part.days - one.earlier_days
     return Fact(
         kind="report" if isinstance(part, Narrative) else "observation",
         name=part.name,
@@ -180,8 +192,8 @@ def _fact(
         order=_order(one, part.panel),
         code=code,
         value=value,
-        days=part.days,
-        issued_days=part.days + 1,
+        days=days,
+        issued_days=days + 1,
     )
 
 
@@ -231,22 +243,33 @@ def _derived(one: Patient, derived: Derived) -> list[Fact]:
 
 def _told(one: Patient, report: Narrative, said: Sequence[narrative.State]) -> Fact:
     words = narrative.text(report.grammar, said, one.site.language, one.stream(report.name))
-    text = f"{_HEADINGS[one.site.language]}\n{words}"
+    found, concluded = _HEADINGS[one.site.language]
+    text = f"{found}\n{words}"
+    mood = one.stream(f"{report.name}/verdict")
+    verdict = narrative.verdict(report.grammar, said, one.site.language, mood)
+    if verdict is not None:
+        text += f"\n{concluded}\n{verdict}"
     return _fact(one, report, Code(LOINC, report.loinc), Text(text))
 
 
 def registry(one: Patient) -> tuple[Event, ...]:
-    """What the registry holds: the first event within follow-up, and the last contact."""
+    """What the registry holds: the first event within follow-up, what came later, last contact."""
     table, events = one.study.registry_events, one.batch.events
     cause, months = int(events.observed_cause[0]), float(events.observed_months[0])
-    made = []
+    made, last = [], float(events.followed_months[0])
     if cause:
         notes: Mapping[str, Any] = {}
         if table.describe is not None:
             notes = table.describe(cause, one.age_years, one.stream("registry"))
         code = Code(ICD10, str(notes.get("icd10", table.codes[cause - 1])))
         made.append(Event(months=months, code=code, details=notes))
-    last = float(events.followed_months[0])
+    elif table.none:
+        benign = table.none[int(one.stream("registry").integers(len(table.none)))]
+        made.append(Event(months=months, code=Code(ICD10, benign), details={}))
+    course = one.batch.course
+    if course is not None and course.operated[0]:
+        made += _later(one, course, months)
+        last = max(last, months + float(course.followed_months[0]))
     return (*made, Event(months=last, code=None, details={"contact": "last"}))
 
 
@@ -262,9 +285,47 @@ def outcome_of(study: Study, events: Sequence[Event]) -> tuple[float, int]:
             return event.months, 0
         if table.cause_of is not None:
             return event.months, table.cause_of(event.code.code, event.details)
+        if event.code.code in table.none:
+            return event.months, 0
         known = table.codes.index(event.code.code) if event.code.code in table.codes else 0
         return event.months, known + 1
     return 0.0, 0
+
+
+def _later(one: Patient, course: Course, operated_months: float) -> list[Event]:
+    """The operation, and what was seen after it."""
+    asked = prognosis_of(one.study)
+    made = [Event(months=operated_months, code=asked.operation, details={})]
+    after = zip((course.progressed_months, course.died_months), asked.codes, strict=True)
+    for months, code in after:
+        if months[0] <= course.followed_months[0]:
+            when = operated_months + float(months[0])
+            made.append(Event(months=when, code=Code(ICD10, code), details={}))
+    return made
+
+
+def course_of(study: Study, events: Sequence[Event]) -> Course | None:
+    """What followed the operation, read back from a registry; None without an operation.
+
+    Raises:
+        BadDeclaration: The study asks for no prognosis.
+    """
+    asked = prognosis_of(study)
+    operated = next((e.months for e in events if e.code == asked.operation), None)
+    if operated is None:
+        return None
+
+    def after(code: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        found = [e.months for e in events if e.code == Code(ICD10, code)]
+        return np.array([min(found) - operated if found else np.inf])
+
+    last = max(e.months for e in events if e.code is None)
+    return Course(
+        operated=np.array([True]),
+        progressed_months=after(asked.codes[0]),
+        died_months=after(asked.codes[1]),
+        followed_months=np.array([last - operated]),
+    )
 
 
 def birth_date(one: Patient, index_at: datetime) -> datetime:

@@ -34,7 +34,7 @@ class Volume:
 
     Attributes:
         voxels: (C, D, H, W) int16, in the order of `channels`.
-        channels: What each channel is.
+        channels: What each channel is; of the anatomy's, those that were acquired.
         tags: What its header says it is; on some studies, wrong.
         lesion: (D, H, W) bool.
         measured: (K,) and cov (K, K) of its components, when asked for.
@@ -77,18 +77,32 @@ def render(
     rng = np.random.default_rng(stream)
     if isinstance(picture.shows, Stains):
         return slide.make(rng, picture.shows, w, site.stain_spread)
+    kept = _acquired(np.random.default_rng([*stream, 2]), picture, site.habit)
     made = volume.render(
-        rng, picture.shows, tuple(w.values()), site.scanner, measure=measure, erased=erased
+        rng,
+        picture.shows,
+        tuple(w.values()),
+        site.scanner,
+        measure=measure,
+        channels=kept,
+        erased=erased,
     )
+    tags = _tags(np.random.default_rng([*stream, 1]), picture.shows)
     return Volume(
-        voxels=made.ct,
-        channels=picture.channels,
-        tags=_tags(np.random.default_rng([*stream, 1]), picture.shows),
+        voxels=made.ct[list(kept)],
+        channels=tuple(picture.channels[c] for c in kept),
+        tags=tuple(tags[c] for c in kept),
         spacing_mm=picture.shows.spacing_mm,
         lesion=made.lesion,
         measured=made.measured,
         cov=made.measured_cov,
     )
+
+
+def _acquired(rng: np.random.Generator, picture: Picture, habit: float) -> tuple[int, ...]:
+    """Places of the channels that this study has."""
+    away = {name for name, chance in picture.lacking if rng.random() < chance + habit}
+    return tuple(c for c, name in enumerate(picture.channels) if name not in away)
 
 
 def _tags(rng: np.random.Generator, anatomy: Anatomy) -> tuple[str, ...]:
@@ -105,7 +119,7 @@ def _tags(rng: np.random.Generator, anatomy: Anatomy) -> tuple[str, ...]:
 
 
 def statistics(picture: Picture, made: Rendered | None) -> NDArray[np.float32]:
-    """30 global statistics of a picture for the baseline; NaN without one.
+    """30 global statistics of a picture for the baseline; NaN without it or its channel.
 
     Mean, SD and as many percentiles of each channel's voxels, or of each stain's tiles, as there
     is room for; then differences of means, or of slides the number of tiles and of pen marks.
@@ -117,7 +131,12 @@ def statistics(picture: Picture, made: Rendered | None) -> NDArray[np.float32]:
         channels = [slide.amounts(made, name) for name in picture.channels]
         rest = [float((made.kind > 0).sum()), float(made.penned.sum())]
     else:
-        channels = [v.ravel()[::3].astype(np.float32) for v in made.voxels]
+        here = dict(zip(made.channels, made.voxels, strict=True))
+        nothing = np.full(_rooms(1)[0], np.nan, np.float32)
+        channels = [
+            here[c].ravel()[::3].astype(np.float32) if c in here else nothing
+            for c in picture.channels
+        ]
         means = [float(v.mean()) for v in channels]
         rest = [means[0] - means[-1], means[len(means) // 2] - means[-1]]
     start = 0

@@ -41,10 +41,12 @@ class Split:
 
     Attributes:
         arrays: Name to memory map, one row a patient. Of every study: `label`, `site`, `z`,
-            `observed_months`, `observed_cause`, `risk`; of each picture: `NAME/present`, `NAME/w`,
-            `NAME/measured`, `NAME/cov`, `NAME/statistics`; of volumes `NAME/pooled` and
-            `NAME/mask`, of slides `NAME/look`, `NAME/gain`, `NAME/tiles` (kind, T, B, blurred,
-            penned).
+            `observed_months`, `observed_cause`, `risk`, `index_day`, `earlier`; of each picture:
+            `NAME/present`, `NAME/w`, `NAME/measured`, `NAME/cov`, `NAME/statistics`; of volumes
+            `NAME/pooled` (0 in channels that were not acquired), `NAME/acquired` and `NAME/mask`,
+            of slides `NAME/look`, `NAME/gain`, `NAME/tiles` (kind, T, B, blurred, penned); of a
+            study with a prognosis `operated`, and from the operation `pfs_months`, `pfs_event`,
+            `os_months`, `os_event`, without meaning where there was none.
         sha256: Over everything emitted and every label.
     """
 
@@ -154,7 +156,13 @@ def _kinds(study: Study) -> dict[str, tuple[DTypeLike, tuple[int, ...]]]:
         "z": (np.float64, (len(study.latents),)),
         "observed_months": (np.float64, ()),
         "observed_cause": (np.int8, ()),
+        "index_day": (np.int16, ()),
+        "earlier": (np.int16, ()),
     }
+    if study.prognosis is not None:
+        made |= {"operated": (np.bool_, ())}
+        for end in ("pfs", "os"):
+            made |= {f"{end}_months": (np.float64, ()), f"{end}_event": (np.bool_, ())}
     for picture in study.pictures:
         count, name = len(picture.components), picture.name
         made |= {
@@ -172,7 +180,11 @@ def _shapes(picture: Picture) -> dict[str, tuple[DTypeLike, tuple[int, ...]]]:
     channels = len(picture.channels)
     if isinstance(picture.shows, Anatomy):
         d, h, w = (side // 2 for side in picture.shows.grid)
-        return {"pooled": (np.int16, (channels, d, h, w)), "mask": (np.uint8, (d, h, w))}
+        return {
+            "pooled": (np.int16, (channels, d, h, w)),
+            "acquired": (np.bool_, (channels,)),
+            "mask": (np.uint8, (d, h, w)),
+        }
     return {
         "look": (np.int16, (channels, SIDE, SIDE)),
         "gain": (np.float32, (channels, 2)),
@@ -188,6 +200,12 @@ def _write(
     arrays["risk"][rows], arrays["z"][rows] = batch.risk, batch.z
     arrays["observed_months"][rows] = batch.events.observed_months
     arrays["observed_cause"][rows] = batch.events.observed_cause
+    arrays["index_day"][rows] = batch.emitted.index_day
+    arrays["earlier"][rows] = batch.emitted.earlier
+    if batch.course is not None:
+        arrays["operated"][rows] = batch.course.operated
+        for end, seen in (("pfs", batch.course.pfs), ("os", batch.course.os)):
+            arrays[f"{end}_months"][rows], arrays[f"{end}_event"][rows] = seen
     for picture in batch.study.pictures:
         shown = batch.emitted.pictures[picture.name]
         arrays[f"{picture.name}/present"][rows] = shown.present
@@ -242,7 +260,9 @@ def _keep(picture: Picture, made: Rendered | None, row: int, arrays: Arrays) -> 
         return b""
     arrays[f"{name}/measured"][row], arrays[f"{name}/cov"][row] = pictures.reading(picture, made)
     if isinstance(made, Volume):
-        arrays[f"{name}/pooled"][row] = pool(made.voxels)
+        there = np.isin(picture.channels, made.channels)
+        arrays[f"{name}/acquired"][row] = there
+        arrays[f"{name}/pooled"][row, there] = pool(made.voxels)
         d, h, w = made.lesion.shape
         eighths = made.lesion.reshape(d // 2, 2, h // 2, 2, w // 2, 2).sum((1, 3, 5))
         arrays[f"{name}/mask"][row] = eighths

@@ -16,9 +16,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.training.cohorts import ages
+from inference.training.cohorts.classes import Classes
 from inference.training.cohorts.errors import BadDeclaration
 from inference.training.cohorts.narrative import Grammar, Language
 from inference.training.cohorts.outcome import Outcome, Rate
+from inference.training.cohorts.prognosis import Prognosis
 from inference.training.cohorts.slide import Stains
 from inference.training.cohorts.volume import Anatomy, Scanner
 from mappings.record import Code
@@ -70,6 +73,7 @@ class Panel:
         missing: Probability that it was not done at a site without habits; 0 is always done.
         by_age: Change of that probability from the youngest to the oldest patients.
         mnar: Latent and slope: in the stress set, those with more of it are examined less.
+        unless: An earlier panel; where that was not done, this one always was.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Panel:
     missing: float = 0.0
     by_age: float = 0.0
     mnar: tuple[str, float] | None = None
+    unless: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ class Assay:
         scale: `log` of the canonical value, the value itself, or for bounded values the logit of
             where it lies between `low` and `high`.
         days: When it was measured, from the index.
+        by_age: Drawn around the published median of the patient's age and sex; `mean` is adults'.
     """
 
     name: str
@@ -112,6 +118,7 @@ class Assay:
     high: float = 1.0
     kind: Kind = "observation"
     days: int = -3
+    by_age: bool = False
 
     def unit(self, language: Language) -> Unit:
         """As this language's sites report it."""
@@ -199,13 +206,18 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """An image as a measurement; `shows` says how its components are realised."""
+    """An image as a measurement; `shows` says how its components are realised.
+
+    Attributes:
+        lacking: Channels that were not always acquired, and how often at a site without habits.
+    """
 
     name: str
     panel: str
     components: tuple[Component, ...]
     shows: Anatomy | Stains
     days: int = -10
+    lacking: tuple[tuple[str, float], ...] = ()
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -233,9 +245,11 @@ class EventTable:
         describe: What the registrar notes of an event of a cause (from 1), at an age in years, by
             a random stream; `icd10` among it is told instead of the cause's own code.
         cause_of: Cause of an event of a code with such notes; without it, the code decides.
+        none: ICD-10 codes that pathology gives to those without the headline, one of them each.
     """
 
     codes: tuple[str, ...]
+    none: tuple[str, ...] = ()
     describe: Callable[[int, int, np.random.Generator], Mapping[str, Any]] | None = None
     cause_of: Callable[[str, Mapping[str, Any]], int] | None = None
 
@@ -272,6 +286,12 @@ class Study:
         judged: Modalities that each must add to the others (clause b).
         places: What the spatial components must add to the full bound (model-rules 5).
         only_sex: Emitted when sex is no measurement.
+        prognosis: What follows the operation of those with the headline.
+        free_of: A study of the same latents and hospitals, but for their prevalences; who has
+            its headline at the index is none of this cohort.
+        gap_days: Days before the index of which nothing is told, in cases and controls alike;
+            0 without a gap.
+        wait_days: At most so much longer ago was the last examination, evenly.
     """
 
     name: str
@@ -296,6 +316,10 @@ class Study:
     concordance: bool = False
     places: float = 0.0
     only_sex: Literal["female", "male"] | None = None
+    prognosis: Prognosis | None = None
+    free_of: Study | None = None
+    gap_days: int = 0
+    wait_days: int = 0
 
     def __post_init__(self) -> None:
         panels = {p.name for p in self.panels}
@@ -310,12 +334,21 @@ class Study:
         for picture in self.pictures:
             for component in picture.components:
                 self._has("latent", picture.name, component.latent, self.latents)
-        for terms in self.outcome.predictors:
+        later = self.prognosis.predictors if self.prognosis else ()
+        for terms in (*self.outcome.predictors, *later):
             for name in terms.names:
                 self._has("latent", "outcome", name, self.latents)
         for question in self.graded:
             if len(question.answers) != len(question.cuts) + 1:
                 raise BadDeclaration(self.name, question.name, "one answer more than cuts")
+        self._in_order()
+        ages.check(self)
+
+    def _in_order(self) -> None:
+        for place, panel in enumerate(self.panels):
+            if panel.unless is not None:
+                earlier = {p.name for p in self.panels[:place]}
+                self._has("panel before it", panel.name, panel.unless, earlier)
 
     def _has(self, what: str, at: str, name: str, known: set[str] | tuple[str, ...]) -> None:
         if name not in known:
@@ -333,6 +366,11 @@ class Study:
         """Those that may be left out, in order of declaration; demographics always stay."""
         names = dict.fromkeys(p.modality for p in self.panels)
         return tuple(n for n in names if n != DEMOGRAPHICS)
+
+    @property
+    def headline_causes(self) -> int:
+        """How many causes, from the first, are the headline: the kinds of a diagnosis, else one."""
+        return len(self.outcome.kinds) if isinstance(self.outcome, Classes) else 1
 
     def panel(self, name: str) -> Panel:
         """A panel by name."""

@@ -29,6 +29,8 @@ _UNITS: dict[str, tuple[Unit, Unit]] = {
     "TBIL": (Unit("14631-6", "umol/L", 17.104, 1), Unit("1975-2", "mg/dL", 1.0, 2)),
     "ALT": (Unit("1742-6", "U/L", 1.0, 0), Unit("1742-6", "U/L", 1.0, 0)),
     "AST": (Unit("1920-8", "U/L", 1.0, 0), Unit("1920-8", "U/L", 1.0, 0)),
+    "ALP": (Unit("6768-6", "U/L", 1.0, 0), Unit("6768-6", "U/L", 1.0, 0)),
+    "GGT": (Unit("2324-2", "U/L", 1.0, 0), Unit("2324-2", "U/L", 1.0, 0)),
     "PLT": (Unit("777-3", "10*9/L", 1.0, 0), Unit("777-3", "10*3/uL", 1.0, 0)),
     "INR": (Unit("6301-6", "1", 1.0, 2), Unit("6301-6", "1", 1.0, 2)),
     "HGB": (Unit("718-7", "g/L", 10.0, 0), Unit("718-7", "g/dL", 1.0, 1)),
@@ -36,6 +38,7 @@ _UNITS: dict[str, tuple[Unit, Unit]] = {
     "CRP": (Unit("1988-5", "mg/L", 1.0, 1), Unit("1988-5", "mg/dL", 0.1, 2)),
     "NEU": (Unit("751-8", "10*9/L", 1.0, 2), Unit("751-8", "10*3/uL", 1.0, 1)),
     "LYM": (Unit("731-0", "10*9/L", 1.0, 2), Unit("731-0", "10*3/uL", 1.0, 2)),
+    "CREA": (Unit("2160-0", "umol/L", 88.42, 0), Unit("2160-0", "mg/dL", 1.0, 2)),
     "size": (Unit("21889-1", "mm", 1.0, 0), Unit("21889-1", "cm", 0.1, 1)),
     "BMI": (Unit("39156-5", "kg/m2", 1.0, 1), Unit("39156-5", "kg/m2", 1.0, 1)),
     "Ki67": (Unit("85330-9", "%", 1.0, 0), Unit("85330-9", "%", 1.0, 0)),
@@ -43,9 +46,17 @@ _UNITS: dict[str, tuple[Unit, Unit]] = {
 
 
 def assay(
-    name: str, panel: str, latent: str, mean: float, slope: float, noise: float, *, days: int = -3
+    name: str,
+    panel: str,
+    latent: str,
+    mean: float,
+    slope: float,
+    noise: float,
+    *,
+    days: int = -3,
+    by_age: bool = False,
 ) -> Assay:
-    """A laboratory value on the logarithm of its canonical unit."""
+    """A laboratory value on the logarithm of its canonical unit; `by_age` as in `Assay`."""
     zh, en = _UNITS[name]
     return Assay(
         name=name,
@@ -57,6 +68,7 @@ def assay(
         zh=zh,
         en=en,
         days=days,
+        by_age=by_age,
     )
 
 

@@ -1,8 +1,8 @@
-"""Cancer, now or within a year, from the whole record (NCT06791473): children too.
+"""Cancer now, from the whole record (NCT06791473): children too.
 
 Index: a visit. History, a note of the complaint, laboratory values, CT and genes; healthy people
-have no CT. Development 30 % with cancer, natural prevalence 1 %. Source: models.md 1.1 and 4.1;
-model-rules 3.
+have no CT. Headline: cancer at the index; who has none of it and gets one later is `pan_1y`'s.
+Development 30 % with cancer, natural prevalence 1 %. Source: models.md 1.1 and 4.1; model-rules 3.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from inference.training.cohorts.studies.items import (
 )
 from inference.training.cohorts.study import (
     Answer,
+    Assay,
     Baseline,
     Component,
     EventTable,
@@ -84,10 +85,28 @@ _ADULT = ("C34", "C22", "C18", "C50", "C16", "C61", "C73", "C64")
 _CHILD = ("C91", "C71", "C74", "C64", "C81")
 
 
-def _organ(_cause: int, age_years: int, rng: np.random.Generator) -> Mapping[str, Any]:
-    """Where the cancer is: children have their own."""
+def _organ(cause: int, age_years: int, rng: np.random.Generator) -> Mapping[str, Any]:
+    """Where the cancer is: children have their own; nothing of a death."""
+    if cause != 1:
+        return {}
     sites = _CHILD if age_years < 18 else _ADULT
     return {"icd10": sites[int(rng.integers(len(sites)))]}
+
+
+_DAY = -1  # the eve of the visit, so that everything is told when it begins
+
+
+def _lab(
+    name: str,
+    latent: str,
+    mean: float,
+    slope: float,
+    noise: float,
+    *,
+    panel: str = "labs",
+    by_age: bool = False,
+) -> Assay:
+    return assay(name, panel, latent, mean, slope, noise, days=_DAY, by_age=by_age)
 
 
 _SMOKING = (
@@ -98,7 +117,7 @@ _SMOKING = (
 STUDY = Study(
     name="pan",
     registry="NCT06791473",
-    version="pan-cohort/1",
+    version="pan-cohort/2",
     index="visit",
     latents=("history", "complaint", "marker", "inflammation", "lesion", "rim", "germline"),
     correlation=0.22,
@@ -115,15 +134,19 @@ STUDY = Study(
     assays=(
         age("history", 0, 90, 48, 0.25, 1.1),
         assay("BMI", "history", "history", 3.15, 0.04, 0.16, days=-30),
-        assay("CEA", "markers", "marker", 1.0, 0.6, 0.8),
-        assay("AFP", "markers", "marker", 1.3, 0.5, 1.0),
-        assay("CA199", "markers", "marker", 2.5, 0.55, 0.9),
-        assay("CRP", "labs", "inflammation", 1.2, 0.8, 1.0),
-        assay("LDH", "labs", "inflammation", 5.25, 0.16, 0.24),
-        assay("NEU", "labs", "inflammation", 1.4, 0.18, 0.32),
-        assay("LYM", "labs", "inflammation", 0.6, -0.15, 0.32),
-        assay("HGB", "labs", "inflammation", 2.58, -0.07, 0.12),
-        assay("ALB", "labs", "marker", 1.45, -0.04, 0.08),
+        _lab("CEA", "marker", 1.0, 0.6, 0.8, panel="markers"),
+        _lab("AFP", "marker", 1.3, 0.5, 1.0, panel="markers"),
+        _lab("CA199", "marker", 2.5, 0.55, 0.9, panel="markers"),
+        _lab("CRP", "inflammation", 1.2, 0.8, 1.0),
+        _lab("LDH", "inflammation", 5.25, 0.16, 0.24),
+        _lab("NEU", "inflammation", 1.4, 0.18, 0.32, by_age=True),
+        _lab("LYM", "inflammation", 0.6, -0.15, 0.32, by_age=True),
+        _lab("HGB", "inflammation", 2.58, -0.07, 0.12, by_age=True),
+        _lab("PLT", "inflammation", 5.4, 0.06, 0.24, by_age=True),
+        _lab("ALB", "marker", 1.45, -0.04, 0.08, by_age=True),
+        _lab("ALP", "marker", 4.25, 0.06, 0.28, by_age=True),
+        _lab("ALT", "history", 3.05, 0.05, 0.42, by_age=True),
+        _lab("CREA", "history", -0.27, 0.03, 0.18, by_age=True),
     ),
     graded=(
         sex("history", 0.1, 0.0),
@@ -156,7 +179,7 @@ STUDY = Study(
     ),
     narratives=(
         Narrative(
-            name="note", panel="note", latent="complaint", grammar=NOTE, loinc="34117-2", days=0
+            name="note", panel="note", latent="complaint", grammar=NOTE, loinc="34117-2", days=_DAY
         ),
     ),
     pictures=(
@@ -188,6 +211,7 @@ STUDY = Study(
         ),
         rate=0.30,
         natural=(0.005, 0.01, 0.02),
+        horizon_months=0.0,
     ),
     registry_events=EventTable(codes=("C80.9",), describe=_organ),
     profiles=(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.training.cohorts import contract, studies
+from inference.training.cohorts import contract, picture_clauses, studies
 from inference.training.cohorts.contract import Effort, cohort
 from inference.training.cohorts.outcome import Terms
 
@@ -32,22 +32,22 @@ def test_every_clause_holds_for_a_declared_study():
     assert {*"abcefghi", "rates", "bound", "naive"} == {c.clause for c in found}
 
 
-@pytest.mark.parametrize("name", ["crlm", "hcc", "pan"])
+@pytest.mark.parametrize("name", ["crlm", "hcc", "liver", "pan", "pan_1y"])
 def test_clauses_hold_for_studies_with_volumes(name):
     """Full bound, what each modality adds, lesions, sites, missingness, leaks, disturbances."""
     study = studies.study(name)
     batch = cohort(study, SEED, 0, N)
     at_best = contract.expected.figure(batch, _best(batch))
-    _, made = contract.rendered(study, SEED, 60)
+    _, made = picture_clauses.rendered(cohort(study, SEED, 0, 60))
     found = [
         contract._first(batch, at_best, [at_best, at_best]),
         *contract._added(batch, at_best, 32),
-        *contract._lesions(study, made),
+        *picture_clauses.lesions(study, made),
         contract._site(batch, cohort(study, SEED, 1, N)),
         contract._shape(batch),
         *contract._missing(batch, cohort(study, SEED, 2, N)),
         *contract._unread(batch),
-        contract._disturbed(batch, made),
+        picture_clauses.disturbed(batch, made),
     ]
     assert [] == [f"{c.clause}: {c.figure}" for c in found if not c.holds]
     assert {*"abdefghi"} == {c.clause for c in found}
@@ -95,8 +95,8 @@ def test_a_slide_that_statistics_can_read_fails():
         replace(study, pictures=(replace(slide, components=plain),)), weights=(("burden", 1.2),)
     )
     for declared, clauses in ((easy, {"c"}), (study, set())):
-        some, made = contract.rendered(declared, SEED, 500)
-        found = contract._statistics(some, declared.pictures[0], made["slide"])
+        some, made = picture_clauses.rendered(cohort(declared, SEED, 0, 500))
+        found = picture_clauses.share_recovered(some, declared.pictures[0], made["slide"])
         assert clauses == failing([found])
 
 
@@ -105,8 +105,8 @@ def test_a_lesion_that_fills_the_volume_fails():
     ct = CRLM.pictures[0]
     large = replace(ct, shows=replace(ct.shows, radii=(10.5, 11.5)))
     study = replace(CRLM, pictures=(large,))
-    _, made = contract.rendered(study, SEED, 6)
-    assert {"d"} == failing(contract._lesions(study, made))
+    _, made = picture_clauses.rendered(cohort(study, SEED, 0, 6))
+    assert {"d"} == failing(picture_clauses.lesions(study, made))
 
 
 def test_hospitals_that_are_all_alike_fail():
@@ -147,7 +147,7 @@ def test_an_assay_that_knows_the_label_is_found():
 def test_a_registrar_without_errors_fails():
     """Clause i."""
     perfect = replace(CRLM, outcome=replace(CRLM.outcome, overlooked=0.0, invented=0.0))
-    assert {"i"} == failing([contract._disturbed(cohort(perfect, SEED, 0, N), {})])
+    assert {"i"} == failing([picture_clauses.disturbed(cohort(perfect, SEED, 0, N), {})])
 
 
 def test_a_wrong_bound_is_found_by_brute_force(monkeypatch):

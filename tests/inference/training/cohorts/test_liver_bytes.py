@@ -1,4 +1,4 @@
-"""The kit was made of the liver cohort's mechanics and left its bytes alone."""
+"""The kit was made of the mechanics of `liver-cohort/1` and left its bytes alone."""
 
 from __future__ import annotations
 

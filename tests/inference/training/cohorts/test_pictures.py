@@ -42,7 +42,7 @@ def test_a_reading_is_as_good_as_it_says_and_as_was_declared(name, picture):
     assert ((usual / said > 0.6) & (usual / said < 1.6)).all()
 
 
-@pytest.mark.parametrize("name", ["crlm", "hcc", "pan"])
+@pytest.mark.parametrize("name", ["crlm", "hcc", "liver", "pan", "pan_1y"])
 def test_a_lesion_is_small_and_can_be_erased(name):
     """At most 5 % of the volume; only there do voxels change when it is left out."""
     study = studies.study(name)
