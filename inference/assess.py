@@ -5,24 +5,28 @@ Whether a case may be assessed was decided in `eligibility`; what it rests on is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference import calibrate, explain, features, session, tensors
+from inference import chain, features, heads, sources, tensors, tokens
+from inference.chain import Given
 from inference.errors import UnusableVolume
 from inference.features import Features, Missing
+from inference.heads import Told
+from inference.manifest import Precision
 from inference.packs import Pack
-from inference.prediction import Outcome, Prediction, UsedInstance
-from inference.session import Provider, Session
+from inference.prediction import Prediction, UsedInstance
+from inference.session import Provider
 from inference.tensors import CtTensor
+from inference.tokens import Tokens
 from mappings.images import CtStudy
 from mappings.record import PatientRecord
 
-Float = NDArray[np.float32]
+Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,124 +49,109 @@ class Case:
 class _Prepared:
     case: Case
     features: Features
+    tokens: Tokens | None
     ct: CtTensor | None
     missing: tuple[Missing, ...]
 
-
-def sessions(pack: Pack, provider: Provider = "cpu") -> dict[str, Session]:
-    """The pack's graphs, warm, by role."""
-    return {
-        g.role: session.warm(f"{pack.manifest.id}/{g.role}", pack.graph(g.role), provider)
-        for g in pack.manifest.graphs
-    }
+    @property
+    def given(self) -> Given:
+        """As the graphs read it."""
+        read = self.features
+        return Given(numbers=read.numbers, findings=read.findings, tokens=self.tokens, ct=self.ct)
 
 
-def assess(pack: Pack, cases: Sequence[Case], provider: Provider = "cpu") -> list[Prediction]:
+def assess(
+    pack: Pack,
+    cases: Sequence[Case],
+    provider: Provider = "cpu",
+    precision: Precision | None = None,
+) -> list[Prediction]:
     """Predict a batch of cases, in their order.
 
     Raises:
-        SessionRefused: a graph does not load, or not where it was asked to run.
+        SessionRefused: a graph does not load, not where it was asked to run, or gives no figures.
+        UnusableVolume: a study cannot be read, without which the pack gives no result.
     """
     if not cases:
         return []
     prepared = [_prepare(pack, c) for c in cases]
-    graphs = sessions(pack, provider)
-    ct = _embed_ct(pack, graphs["volume_encoder"], prepared)
-    text = _embed_text(pack, graphs["text_encoder"], prepared)
-    feeds = {"ct": ct, "text": text, **_record_feeds(pack, prepared)}
-    made = graphs["fusion"].run(**feeds)
-    by_member = made["contributions"].astype(float)
-    bias = made["bias"].astype(float)
-    parts = explain.contributions(pack.manifest, by_member, bias)
-    members = bias + by_member.sum(2)
-    low, high = calibrate.interval(pack.manifest.calibration, members)
-    logits = calibrate.logit(pack.manifest.calibration, members)
+    graphs = chain.sessions(pack, provider, precision)
+    made = chain.run(pack, graphs, [p.given for p in prepared])
+    told = heads.tell(pack.manifest, made)
+    ran_on = graphs[pack.manifest.head.graph].providers[0]
     return [
-        _prediction(
-            pack,
-            p,
-            float(logits[i]),
-            (float(low[i]), float(high[i])),
-            parts[i],
-            _strange(pack, p, ct[i]),
-            graphs["fusion"].providers[0],
-        )
+        _prediction(pack, p, told[i], _strange(pack, p, made, i), ran_on)
         for i, p in enumerate(prepared)
     ]
+
+
+def outputs(pack: Pack, case: Case, precision: Precision | None = None) -> dict[str, Float]:
+    """What each graph gives for one case, by `ROLE.OUTPUT`, without the batch: for parity.
+
+    Raises:
+        SessionRefused: as `assess`.
+    """
+    given = _prepare(pack, case).given
+    made = chain.run(pack, chain.sessions(pack, "cpu", precision), [given])
+    return {name: found[0] for name, found in made.items()}
 
 
 def _prepare(pack: Pack, case: Case) -> _Prepared:
     read = features.read(pack.manifest, pack.lexicon, case.record, case.t0, case.as_of)
-    missing = list(read.missing)
-    tensor = None
-    if case.ct is not None:
-        try:
-            tensor = tensors.ct(pack.manifest.ct, case.ct)
-            missing += [
-                Missing(input=f"ct/{phase}", reason=why, handling="channel masked")
-                for phase, why in tensor.masked.items()
-            ]
-        except UnusableVolume as error:
-            missing.append(Missing(input="ct", reason=str(error), handling=_LEFT_OUT))
-    else:
-        missing.append(Missing(input="ct", reason="no study", handling=_LEFT_OUT))
-    return _Prepared(case=case, features=read, ct=tensor, missing=tuple(missing))
+    tensor, missing = _ct(pack, case)
+    words, cut = _tokens(pack, read)
+    return _Prepared(
+        case=case,
+        features=read,
+        tokens=words,
+        ct=tensor,
+        missing=(*read.missing, *missing, *cut),
+    )
 
 
-_LEFT_OUT = "the image score is left out; the weights fitted without images are used"
+def _tokens(pack: Pack, read: Features) -> tuple[Tokens | None, list[Missing]]:
+    """The report as tokens, and whether its end was cut off."""
+    declared = pack.manifest.tokens
+    if declared is None or read.report is None:
+        return None, []
+    made = tokens.encode(pack.contents[declared.file], read.report, declared.length, declared.pad)
+    if not made.cut:
+        return made, []
+    (report,) = pack.manifest.of_kind("report")
+    reason = f"the report has more than {declared.length} tokens"
+    return made, [Missing(input=report.id, reason=reason, handling="what follows was not read")]
 
 
-def _embed_ct(pack: Pack, graph: Session, prepared: Sequence[_Prepared]) -> Float:
-    """(B, E) embeddings; 0 where there is no study, which the fusion graph does not read."""
-    rows = [i for i, p in enumerate(prepared) if p.ct is not None]
-    tensors_ = [p.ct for p in prepared if p.ct is not None]
-    if not tensors_:
-        grid = pack.manifest.ct.grid
-        blank = np.zeros((1, len(pack.manifest.ct.phases), *grid), np.float32)
-        width = graph.run(volume=blank, phases=np.ones(blank.shape[:2], np.float32))[
-            "embedding"
-        ].shape[1]
-        return np.zeros((len(prepared), width), np.float32)
-    made = graph.run(
-        volume=np.stack([t.voxels for t in tensors_]), phases=np.stack([t.phases for t in tensors_])
-    )["embedding"]
-    out = np.zeros((len(prepared), made.shape[1]), np.float32)
-    out[rows] = made
-    return out
-
-
-def finding_vector(pack: Pack, said: Features) -> Float:
-    """(F,) states in the lexicon's order; zeros without a report."""
-    found = said.findings or {}
-    return np.array([found.get(f.id, 0) for f in pack.lexicon.findings], np.float32)
-
-
-def _embed_text(pack: Pack, graph: Session, prepared: Sequence[_Prepared]) -> Float:
-    states = np.stack([finding_vector(pack, p.features) for p in prepared])
-    return graph.run(states=states)["embedding"]
-
-
-def _record_feeds(pack: Pack, prepared: Sequence[_Prepared]) -> dict[str, Float]:
-    """Numbers with masks, and which modalities are there at all."""
-    feeds: dict[str, Float] = {}
-    for modality in ("labs", "demographics"):
-        ids = [i.id for i in pack.manifest.inputs if i.modality == modality]
-        rows = [[p.features.numbers.get(i, np.nan) for i in ids] for p in prepared]
-        values = np.array(rows, np.float32)
-        feeds[modality], feeds[f"{modality}_mask"] = values, (~np.isnan(values)).astype(np.float32)
-    present = [
-        [p.ct is not None, bool(feeds["labs_mask"][i].any()), p.features.findings is not None]
-        for i, p in enumerate(prepared)
+def _ct(pack: Pack, case: Case) -> tuple[CtTensor | None, list[Missing]]:
+    """The study on the pack's grid, and what of it is not there."""
+    if pack.manifest.ct is None:
+        return None, []
+    try:
+        if case.ct is None:
+            raise UnusableVolume("ct", "no study that can be read")
+        tensor = tensors.ct(pack.manifest.ct, case.ct)
+    except UnusableVolume as error:
+        if pack.manifest.ct.without == "no result":
+            raise
+        return None, [Missing(input="ct", reason=error.reason, handling=_LEFT_OUT)]
+    return tensor, [
+        Missing(input=f"ct/{phase}", reason=why, handling="channel masked")
+        for phase, why in tensor.masked.items()
     ]
-    return {**feeds, "presence": np.array(present, np.float32)}
 
 
-def _strange(pack: Pack, p: _Prepared, embedding: Float) -> tuple[str, ...]:
+_LEFT_OUT = "left out, and the graphs are told so"
+
+
+def _strange(pack: Pack, p: _Prepared, made: Mapping[str, Float], row: int) -> tuple[str, ...]:
     """Why a case is unlike the training cohort."""
     reference = pack.manifest.reference
-    values = dict(p.features.numbers)
-    if p.ct is not None:
-        values |= {f"ct/{i}": float(v) for i, v in enumerate(embedding)}
+    if reference is None:
+        return (_NO_REFERENCE,)
+    values, blank = dict(p.features.numbers), sources.blank_without_study(pack.manifest)
+    for name, found in made.items():
+        if p.ct is not None or name.partition(".")[0] not in blank:
+            values |= {f"{name}/{i}": float(v) for i, v in enumerate(found[row].ravel())}
     reasons = [
         f"{name} is far outside what the model was trained on"
         for name, centre, spread in zip(
@@ -173,47 +162,25 @@ def _strange(pack: Pack, p: _Prepared, embedding: Float) -> tuple[str, ...]:
     for phase, (low, high) in reference.phase_hu.items():
         if p.ct is not None and phase in p.ct.mean_hu and not low <= p.ct.mean_hu[phase] <= high:
             reasons.append(f"mean HU of phase {phase} is unlike liver")
-    if p.features.findings is not None and _unread(pack, p):
+    if p.features.findings is not None and _unread(p, reference.min_findings):
         reasons.append("the report names too few findings that the model knows")
     return tuple(reasons)
 
 
-def _unread(pack: Pack, p: _Prepared) -> bool:
-    told = sum(state != 0 for state in (p.features.findings or {}).values())
-    return told < pack.manifest.reference.min_findings
+_NO_REFERENCE = (
+    "the pack does not tell whom it was trained on, so an unlike patient cannot be recognised"
+)
+
+
+def _unread(p: _Prepared, least: int) -> bool:
+    return sum(state != 0 for state in (p.features.findings or {}).values()) < least
 
 
 def _prediction(
-    pack: Pack,
-    p: _Prepared,
-    logit: float,
-    interval: tuple[float, float],
-    parts: tuple[float, object],
-    strange: tuple[str, ...],
-    provider: str,
+    pack: Pack, p: _Prepared, told: Told, strange: tuple[str, ...], ran_on: str
 ) -> Prediction:
     m = pack.manifest
-    probability = float(calibrate.probability(logit))
-    first = Outcome(
-        code=m.positive.code,
-        system=m.positive.system,
-        display=m.positive.display,
-        probability=probability,
-        low=interval[0],
-        high=interval[1],
-    )
-    other = next(o for o in m.outputs if not o.positive)
-    second = replace(
-        first,
-        code=other.code,
-        system=other.system,
-        display=other.display,
-        probability=1 - probability,
-        low=1 - interval[1],
-        high=1 - interval[0],
-    )
-    base, contributions = parts
-    assert isinstance(contributions, dict)
+    above = told.outcomes[0].probability >= m.tiers.threshold
     return Prediction(
         pack=m.id,
         pack_version=m.version,
@@ -222,14 +189,14 @@ def _prediction(
         question=m.question,
         t0=p.case.t0,
         as_of=p.case.as_of,
-        outcomes=(first, second),
+        outcomes=told.outcomes,
         interval=m.calibration.interval,
-        tier=m.tiers.above if probability >= m.tiers.threshold else m.tiers.below,
+        tier=m.tiers.above if above else m.tiers.below,
         threshold=m.tiers.threshold,
         threshold_locked=m.tiers.locked,
-        logit=logit,
-        baseline_logit=base,
-        contributions_logit=contributions,
+        logit=told.logit,
+        baseline_logit=told.baseline_logit,
+        contributions_logit=told.contributions_logit,
         used=p.features.used,
         instances=_instances(p),
         missing=p.missing,
@@ -237,7 +204,8 @@ def _prediction(
         ood_reasons=strange,
         synthetic=m.synthetic,
         words=m.training_data.words,
-        provider=provider,
+        provider=ran_on,
+        recalibration=pack.recalibration,
     )
 
 

@@ -1,4 +1,4 @@
-"""Platt calibration of the fused logit, and the interval that the ensemble's spread gives."""
+"""Platt calibration of logits, and the interval that the ensemble's spread gives."""
 
 from __future__ import annotations
 
@@ -18,18 +18,25 @@ def probability(logit: Float | float) -> Float:
     return made
 
 
-def logit(calibration: Calibration, members: Float) -> Float:
-    """Calibrated logit (B,) of fused member logits (B, M): members average before calibration."""
-    made: Float = calibration.slope * members.mean(1) + calibration.intercept
-    return made
+def logits(
+    calibration: Calibration, members: Float, horizon: int = 0
+) -> tuple[Float, Float | None, Float | None]:
+    """Calibrated logit (B,) of member logits (B, M), and the ends of its interval.
 
+    Members average before calibration. They were fitted on bootstrap resamples, so their spread is
+    the model's own uncertainty; it says nothing about patients unlike those it was trained on. One
+    member has no interval.
 
-def interval(calibration: Calibration, members: Float) -> tuple[Float, Float]:
-    """Lower and upper probability, (B,) each.
-
-    Members were fitted on bootstrap resamples, so their spread is the model's own uncertainty;
-    it says nothing about patients unlike those it was trained on.
+    Args:
+        calibration: The pack's.
+        members: (B, M).
+        horizon: Which pair of slope and intercept.
     """
-    middle = logit(calibration, members)
-    half = calibration.t_quantile * calibration.slope * members.std(1, ddof=1)
-    return probability(middle - half), probability(middle + half)
+    # What the author calibrated has one pair, 1 and 0, for all horizons.
+    pair = horizon if len(calibration.slope) > 1 else 0
+    slope, intercept = calibration.slope[pair], calibration.intercept[pair]
+    middle: Float = slope * members.mean(1) + intercept
+    if calibration.t_quantile is None or members.shape[1] == 1:
+        return middle, None, None
+    half = calibration.t_quantile * slope * members.std(1, ddof=1)
+    return middle, middle - half, middle + half

@@ -8,26 +8,33 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference import features
-from inference.assess import Case, assess
+from inference.assess import Case, assess, outputs
 from inference.errors import PackRefused
+from inference.manifest import Precision
 from inference.packs import Pack
-from inference.prediction import Prediction
+from inference.prediction import Outcome, Prediction
 from inference.session import Provider
 from mappings.images import CtPhase, CtStudy, InstanceRef, PhaseChoice, Volume
 from mappings.record import Code, Entry, Identifier, PatientRecord, Source
 from mappings.record_json import to_json, value_from_json, when_from_json
 
 FOLDER = "examples/"
+# What a body that is no case makes `case_from_json` raise, but for a key that is missing.
+NO_CASE = (AttributeError, IndexError, TypeError, ValueError, zlib.error)
+HEADLINE = "probability"
 TOLERANCE = 1e-4
+Figure = float | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +43,7 @@ class Check:
 
     Attributes:
         off_by: The largest difference of all figures.
-        off: The difference of each figure, from features to the calibrated probability.
+        off: The difference of each figure, from features by graphs to the calibrated probability.
     """
 
     example: str
@@ -45,8 +52,12 @@ class Check:
     off: Mapping[str, float]
 
 
-def check(pack: Pack, provider: Provider = "cpu") -> tuple[Check, ...]:
+def check(
+    pack: Pack, provider: Provider = "cpu", precision: Precision | None = None
+) -> tuple[Check, ...]:
     """Run every example of a pack and compare each figure with its author's.
+
+    In a precision of its own only the probability is compared, by the variants' tolerance.
 
     Raises:
         PackRefused: an example that is not one, or expects a figure that nothing gives.
@@ -54,34 +65,61 @@ def check(pack: Pack, provider: Provider = "cpu") -> tuple[Check, ...]:
     """
     made = []
     for name, (case, expected) in examples(pack).items():
-        got = figures(assess(pack, [case], provider)[0])
         path = f"{FOLDER}{name}.json"
-        for key in got:
-            if key not in expected:
-                raise PackRefused(f"{path}: expected.{key} is missing")
-        numbers = features.read(pack.manifest, pack.lexicon, case.record, case.t0, case.as_of)
-        got |= {f"feature/{k}": v for k, v in numbers.numbers.items()}
-        for key in expected:
-            if key not in got:
+        if HEADLINE not in expected:
+            raise PackRefused(f"{path}: expected.{HEADLINE} is missing")
+        asked = expected if precision is None else {HEADLINE: expected[HEADLINE]}
+        got = _got(pack, case, provider, precision)
+        off = {}
+        for key, wanted in asked.items():
+            if key not in got or np.shape(got[key]) != np.shape(wanted):
                 raise PackRefused(f"{path}: expected.{key} is no figure of this case")
-        off = {k: abs(got[k] - expected[k]) for k in expected}
-        passed = all(v <= TOLERANCE for v in off.values())
-        made.append(Check(example=name, passed=passed, off_by=max(off.values()), off=off))
+            off[key] = float(np.abs(np.asarray(got[key]) - np.asarray(wanted)).max())
+        limit = tolerance(pack, precision)
+        # numpy's maximum, unlike Python's, is NaN wherever one of them is.
+        off_by = float(np.max(list(off.values())))
+        made.append(Check(example=name, passed=off_by <= limit, off_by=off_by, off=off))
     return tuple(made)
+
+
+def tolerance(pack: Pack, precision: Precision | None) -> float:
+    """How far a figure may lie from its author's."""
+    if precision is None:
+        return TOLERANCE
+    return max(v.tolerance for v in pack.manifest.variants if v.precision == precision)
+
+
+def _got(
+    pack: Pack, case: Case, provider: Provider, precision: Precision | None
+) -> dict[str, Figure]:
+    """Every stage of a case: features, what each graph gives, the result."""
+    got: dict[str, Figure] = dict(figures(assess(pack, [case], provider, precision)[0]))
+    numbers = features.read(pack.manifest, pack.lexicon, case.record, case.t0, case.as_of)
+    got |= {f"feature/{k}": v for k, v in numbers.numbers.items()}
+    got |= {f"graph/{k}": v for k, v in outputs(pack, case, precision).items()}
+    return got
 
 
 def figures(prediction: Prediction) -> dict[str, float]:
     """The figures an example pins down."""
-    return {
-        "probability": prediction.outcomes[0].probability,
-        "low": prediction.outcomes[0].low,
-        "high": prediction.outcomes[0].high,
+    first = prediction.outcomes[0]
+    told = {
+        HEADLINE: first.probability,
+        "low": first.low,
+        "high": first.high,
         "logit": prediction.logit,
         **{f"logit/{k}": v for k, v in prediction.contributions_logit.items()},
+        **{f"{HEADLINE}/{outcome_name(o)}": o.probability for o in prediction.outcomes},
     }
+    return {k: v for k, v in told.items() if v is not None}
 
 
-def examples(pack: Pack) -> dict[str, tuple[Case, Mapping[str, float]]]:
+def outcome_name(outcome: Outcome) -> str:
+    """`CODE`, or `CODE/DAYS` of a risk by a horizon."""
+    return outcome.code + (f"/{outcome.horizon_days}" if outcome.horizon_days else "")
+
+
+def examples(pack: Pack) -> dict[str, tuple[Case, Mapping[str, Figure]]]:
     """Cases and expected figures by name.
 
     Raises:
@@ -92,9 +130,50 @@ def examples(pack: Pack) -> dict[str, tuple[Case, Mapping[str, float]]]:
         try:
             body = json.loads(pack.contents[path])
             found[path.removeprefix(FOLDER).removesuffix(".json")] = _example(body)
-        except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
+        except KeyError as error:
+            raise PackRefused(f"{path} is no example: {error.args[0]} is missing") from error
+        except (*NO_CASE, RecursionError) as error:
             raise PackRefused(f"{path} is no example") from error
     return found
+
+
+def example(pack: Pack, case: Case, expected: Mapping[str, float]) -> dict[str, Any]:
+    """What a pack reads of a case, and its author's figures, as an example.
+
+    Of the record only what served an input is kept, without its keys and sources, and of a report
+    the one section that is read: a pack travels.
+
+    Raises:
+        PackRefused: a figure that nothing gives, or no probability.
+    """
+    read = features.read(pack.manifest, pack.lexicon, case.record, case.t0, case.as_of)
+    served = {used.key for used in read.used}
+    entries = [
+        replace(entry, key=_key(entry, n), path="", details=_told(pack, entry))
+        for n, entry in enumerate((e for e in case.record.entries if e.key in served), 1)
+    ]
+    kept = replace(case, record=PatientRecord(entries=tuple(entries), as_of=case.as_of))
+    known = _got(pack, kept, "cpu", None)
+    for name in {HEADLINE} - set(expected) or set(expected) - set(known):
+        raise PackRefused(
+            f"{name} is {'missing' if name == HEADLINE else 'no figure of this case'}"
+        )
+    return {**case_to_json(kept), "expected": dict(expected)}
+
+
+def _key(entry: Entry, number: int) -> str:
+    """A key without a sender's numbers; who the patient is stays what it is."""
+    return entry.key if entry.kind == "patient" else f"{entry.kind}/{number}"
+
+
+def _told(pack: Pack, entry: Entry) -> dict[str, Any]:
+    """Of a report the section that is read: an impression has no business in a pack."""
+    told = {k: v for k, v in entry.details.items() if k == "modality"}
+    read = {wanted.section for wanted in pack.manifest.of_kind("report")}
+    sections = entry.details.get("sections")
+    if isinstance(sections, Mapping):
+        told["sections"] = {k: v for k, v in sections.items() if k in read}
+    return told
 
 
 def case_to_json(case: Case) -> dict[str, Any]:
@@ -107,21 +186,22 @@ def case_to_json(case: Case) -> dict[str, Any]:
     }
 
 
-def _example(body: Mapping[str, Any]) -> tuple[Case, Mapping[str, float]]:
-    return case_from_json(body), {str(k): float(v) for k, v in body["expected"].items()}
+def _example(body: Mapping[str, Any]) -> tuple[Case, Mapping[str, Figure]]:
+    return case_from_json(body), {str(k): np.array(v, float) for k, v in body["expected"].items()}
 
 
 def case_from_json(body: Mapping[str, Any]) -> Case:
     """Inverse of `case_to_json`.
 
     Raises:
-        KeyError, TypeError, ValueError, zlib.error: a part is missing or of another kind.
+        KeyError: a part is missing.
+        NO_CASE: a part is of another kind.
     """
     as_of = _moment(body["as_of"])
     entries = [_entry(e, as_of, i) for i, e in enumerate(body["entries"], 1)]
     return Case(
         record=PatientRecord.of(entries, as_of=as_of),
-        ct=None if body["ct"] is None else _ct(body["ct"]),
+        ct=_ct(body["ct"]) if body.get("ct") else None,
         t0=_moment(body["t0"]),
         as_of=as_of,
     )
@@ -179,8 +259,11 @@ def _ct_to_json(study: CtStudy) -> dict[str, Any]:
 
 
 def _ct(body: Mapping[str, Any]) -> CtStudy:
-    raw = zlib.decompress(base64.b64decode(body["row_steps_int16_zlib"]))
-    steps = np.frombuffer(raw, "<i2").reshape(body["shape"])
+    shape = [int(n) for n in body["shape"]]
+    packed = base64.b64decode(body["row_steps_int16_zlib"])
+    # No more than the shape says, and one byte that tells of it: a few bytes may unfold to many.
+    raw = zlib.decompressobj().decompress(packed, 2 * math.prod(shape) + 1)
+    steps = np.frombuffer(raw, "<i2").reshape(shape)
     z, y, x = body["spacing_mm"]
     voxels = np.cumsum(steps, axis=-1, dtype=np.int16)
     return study(body["phases"], [v.astype(np.float32) for v in voxels], (z, y, x))

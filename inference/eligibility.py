@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import orjson
 
-from inference import features, genetics
+from inference import features, matching
 from inference.features import Found
+from inference.genetics.calls import CODES as GENETIC_CODES
 from inference.protocol import (
     Contrast,
     FollowUp,
@@ -32,13 +33,12 @@ from inference.protocol import (
 from inference.rules import (
     Answer,
     Case,
-    InputState,
     StudySummary,
     Verdict,
     contrast,
     decide,
 )
-from mappings.record import RETRACTED, Entry, Kind, PatientRecord
+from mappings.record import RETRACTED, SETTLED, Entry, Kind, PatientRecord
 from mappings.wanted import Span, Wanted
 
 State = Literal["not_eligible", "waiting", "ready"]
@@ -54,6 +54,19 @@ class RuleVerdict:
     text: str
     reason: str
     source: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputState:
+    """Whether an input is there, and the window it must come from (None before t0 is known)."""
+
+    input: str
+    display: str
+    required: bool
+    present: bool
+    reason: str
+    window: tuple[str, str] | None
     evidence: tuple[str, ...] = ()
 
 
@@ -97,7 +110,7 @@ def fired(protocol: Protocol, event: Entry | StudySummary | Sequence[Entry]) -> 
 
 
 def _pulled_by_study(trigger: Trigger, study: StudySummary) -> bool:
-    fits = not trigger.modality or trigger.modality in features.split(study.modality)
+    fits = not trigger.modality or trigger.modality in matching.split(study.modality)
     return study.origin == "live" and trigger.on == "imaging_study" and fits
 
 
@@ -105,16 +118,20 @@ def _pulled_by_entry(trigger: Trigger, entry: Entry) -> bool:
     if entry.source.origin != "live" or entry.status in RETRACTED or trigger.on != entry.kind:
         return False
     fits = not trigger.modality or trigger.modality in _modalities(entry)
-    return fits and (not trigger.codes or features.coded_as(entry, trigger.codes))
+    return fits and (not trigger.codes or matching.coded_as(entry, trigger.codes))
 
 
 def _modalities(entry: Entry) -> tuple[str, ...]:
     found = entry.details.get("modalities", entry.details.get("modality", ()))
-    return features.split(found) if isinstance(found, str) else tuple(found)
+    return matching.split(found) if isinstance(found, str) else tuple(found)
 
 
 def readiness(
-    protocol: Protocol, record: PatientRecord, studies: Sequence[StudySummary], as_of: datetime
+    protocol: Protocol,
+    record: PatientRecord,
+    studies: Sequence[StudySummary],
+    as_of: datetime,
+    at: datetime | None = None,
 ) -> Readiness:
     """Judge every rule and input of a protocol on what is known at `as_of`.
 
@@ -123,15 +140,16 @@ def readiness(
         record: Folded as of `as_of`.
         studies: The patient's imaging studies, any modality and order.
         as_of: Aware UTC; what is later is not read.
+        at: Index time of the assessment that is made anew (`index_time`).
     """
     study = index_study(protocol, studies, as_of)
-    t0 = index_time(protocol, record, study, as_of)
+    t0 = index_time(protocol, record, study, as_of, at)
     lock = locked(protocol, record, as_of)
     served = features.find_all(protocol.inputs, record, t0, lock)
     inputs = tuple(_input(i, served[i.id], t0) for i in protocol.inputs)
     case = Case(
         protocol=protocol, record=record, studies=studies, study=study, t0=t0, lock=lock,
-        inputs=inputs,
+        served=served,
     )  # fmt: skip
     rules = (*(_rule(r, case) for r in protocol.rules), *_lock_rules(case, as_of))
     gating = [r for r in rules if r.scope != "analyse"]
@@ -197,7 +215,9 @@ _LAST_DAYS = timedelta(days=14)
 
 
 def _cut(wanted: Input, t0: datetime, as_of: datetime) -> datetime | None:
-    """Where the last days of an input's window begin; None where they are the window."""
+    """Where the last days of an input's window begin; None where all of it is read."""
+    if wanted.statistic != "last":
+        return None
     low, high = features.window(wanted, t0, as_of)
     return high - _LAST_DAYS if high - low > 4 * _LAST_DAYS else None
 
@@ -209,13 +229,13 @@ def _spans(
     spans: dict[tuple[datetime, datetime], set[str]] = defaultdict(set)
     for wanted in protocol.inputs:
         if wanted.kind in ("gene_burden", "variant"):
-            spans[t0 - _LIFE, as_of].update(genetics.CODES)
+            spans[t0 - _LIFE, as_of].update(GENETIC_CODES)
         elif wanted.kind in _OF_WINDOWS:
             low, high = features.window(wanted, t0, as_of)
             if whole is not None and wanted.id not in whole:
                 low = _cut(wanted, t0, as_of) or low
             spans[low, high].update(wanted.codes)
-    for selector in _selectors(protocol):
+    for selector in looked_for(protocol):
         if selector.kind == "observation":
             since, until = t0 - _LIFE, as_of
             if selector.window_days is not None:
@@ -225,14 +245,14 @@ def _spans(
         if isinstance(rule.test, NotPregnant):
             spans[t0 - timedelta(days=280), t0].add(rule.test.status_code)
     return tuple(
-        Span(frozenset(codes), low, high + features.FASTEST_ZONE)
+        Span(frozenset(codes), low, high + matching.FASTEST_ZONE)
         for (low, high), codes in spans.items()
     )
 
 
 def _kinds(protocol: Protocol) -> frozenset[Kind]:
     """Kinds besides observations that anything asks for."""
-    kinds: set[Kind] = {s.kind for s in _selectors(protocol) if s.kind != "observation"}
+    kinds: set[Kind] = {s.kind for s in looked_for(protocol) if s.kind != "observation"}
     if protocol.index.on == "procedure":
         kinds.add("procedure")
     if any(i.kind == "report" for i in protocol.inputs):
@@ -244,7 +264,8 @@ def _kinds(protocol: Protocol) -> frozenset[Kind]:
     return frozenset(kinds)
 
 
-def _selectors(protocol: Protocol) -> list[Selector]:
+def looked_for(protocol: Protocol) -> list[Selector]:
+    """What rules and the lock look for."""
     locks = (protocol.lock.before, protocol.lock.after)
     return [
         *(selector for selector in locks if selector is not None),
@@ -253,27 +274,34 @@ def _selectors(protocol: Protocol) -> list[Selector]:
 
 
 _LIFE = timedelta(days=150 * 366)
+_PROCEDURES: tuple[Kind, ...] = ("procedure",)
 
 
 def index_time(
-    protocol: Protocol, record: PatientRecord, study: StudySummary | None, as_of: datetime
+    protocol: Protocol,
+    record: PatientRecord,
+    study: StudySummary | None,
+    as_of: datetime,
+    at: datetime | None = None,
 ) -> datetime | None:
-    """The index time: of the study, of the newest fitting procedure, or the assessment itself."""
+    """The index time: of the study, of the newest fitting procedure, or the assessment itself.
+
+    An assessment that is made anew (`at`) is still of its own moment.
+    """
     match protocol.index.on:
         case "study":
             return study.started.earliest if study and study.started else None
         case "procedure":
             done = [
                 e.effective.earliest
-                for e in record.of_kind("procedure")
-                if features.coded_as(e, protocol.index.codes)
-                and e.status in features.USABLE
+                for e in matching.of_codes(record, _PROCEDURES, protocol.index.codes)
+                if e.status in SETTLED
                 and e.effective is not None
-                and features.not_after(e.effective, as_of)
+                and matching.not_after(e.effective, as_of)
             ]
             return max(done, default=None)
         case "assessment":
-            return as_of
+            return at or as_of
 
 
 def locked(protocol: Protocol, record: PatientRecord, as_of: datetime) -> datetime:
@@ -283,8 +311,8 @@ def locked(protocol: Protocol, record: PatientRecord, as_of: datetime) -> dateti
         return as_of
     done = [
         e.effective.earliest
-        for e in record.of_kind(before.kind)
-        if features.coded_as(e, before.codes) and e.effective is not None
+        for e in matching.of_codes(record, (before.kind,), before.codes)
+        if e.effective is not None
     ]
     return min([as_of, *(moment - timedelta(microseconds=1) for moment in done)])
 
@@ -314,9 +342,9 @@ def index_study(
         s
         for s in studies
         if index.on == "study"
-        and set(index.modalities) & set(features.split(s.modality))
+        and set(index.modalities) & set(matching.split(s.modality))
         and s.started is not None
-        and features.not_after(s.started, as_of)
+        and matching.not_after(s.started, as_of)
         and (not s.body_part or s.body_part.upper() in index.body_parts)
     ]
     fitting.sort(key=lambda s: (s.started.earliest if s.started else as_of, s.study_instance_uid))

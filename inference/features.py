@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from inference import genetics, scores, staging
+from inference import by_age, genetics, quantities, scores, staging
 from inference.findings import states
 from inference.manifest import Lexicon
-from inference.protocol import Input, Protocol
-from mappings.errors import UnknownUnit
-from mappings.record import Coded, Entry, Kind, PatientRecord, Quantity, Text, When
+from inference.matching import age_years, below, not_after, of_codes, sex, split, words
+from inference.protocol import TRENDS, Input, Protocol
+from mappings.record import SETTLED, Coded, Entry, Kind, PatientRecord, Quantity, When
 from mappings.record_json import value_to_json
-from mappings.units import convert
 
-# A result that may still change on its own is not a feature; its final version is.
-USABLE = frozenset({"final", "corrected", "amended", "appended"})
-_DAYS_A_YEAR = 365.2425
-# A clock of unknown zone may show up to 14 hours more than UTC: most DICOM and many HL7 times.
-FASTEST_ZONE = timedelta(hours=14)
 HISTORY: frozenset[Kind] = frozenset({"condition", "procedure", "medication"})
 _OUTSIDE = "received, but none inside the window"
 
@@ -63,13 +56,16 @@ class Features:
 
     Attributes:
         numbers: Input id -> value in the input's unit and transform; absent inputs are not there.
-        findings: Finding id -> 1 present, -1 absent, 0 doubtful or not told; None without report.
+        report: The section that is read of the report; None without one.
+        findings: Finding id -> 1 present, -1 absent, 0 doubtful or not told; None without a report
+            or without words for them.
         comparators: Input ids whose value stands at the end of an assay's range.
         used: Every entry that was read, in order of the inputs.
         missing: Every input that was not.
     """
 
     numbers: Mapping[str, float]
+    report: str | None = field(repr=False)
     findings: Mapping[str, int] | None
     comparators: tuple[str, ...]
     used: tuple[Used, ...]
@@ -103,35 +99,52 @@ def window(wanted: Input, t0: datetime, as_of: datetime) -> tuple[datetime, date
     return t0 + timedelta(days=first), min(t0 + timedelta(days=last), as_of)
 
 
-def split(modality: str) -> tuple[str, ...]:
-    """Modalities of a study, several joined by a backslash as DICOM does."""
-    return tuple(m for m in modality.split("\\") if m)
-
-
-def not_after(when: When, moment: datetime) -> bool:
-    """Whether a clinical time may lie at or before a moment; an unknown zone gets the doubt."""
-    slack = FASTEST_ZONE if when.offset_minutes is None else timedelta(0)
-    return when.earliest - slack <= moment
-
-
 def choose(
     wanted: Input, record: PatientRecord, t0: datetime, as_of: datetime
 ) -> tuple[Entry | None, str]:
     """The newest usable entry for a quantity or report, or None and why there is none."""
+    reason = _nothing(wanted, record)
+    for entry, why_not in _candidates(wanted, record, t0, as_of):
+        if not why_not:
+            return entry, ""
+        reason = why_not
+    return None, reason
+
+
+def _over_window(wanted: Input, record: PatientRecord, t0: datetime, as_of: datetime) -> Found:
+    """A statistic of all usable entries of the window; it rests on each of them."""
+    usable: list[Entry] = []
+    reason = _nothing(wanted, record)
+    for entry, why_not in _candidates(wanted, record, t0, as_of):
+        if why_not:
+            reason = why_not
+        else:
+            usable.append(entry)
+    if not usable:
+        return Found(reason=reason)
+    value, reason = quantities.over_window(wanted, usable, t0)
+    return Found(entries=tuple(usable) if value is not None else (), value=value, reason=reason)
+
+
+def _nothing(wanted: Input, record: PatientRecord) -> str:
+    return "nothing received" if record.elsewhere.isdisjoint(wanted.codes) else _OUTSIDE
+
+
+def _candidates(
+    wanted: Input, record: PatientRecord, t0: datetime, as_of: datetime
+) -> Iterator[tuple[Entry, str]]:
+    """Entries of its codes, the newest first, each with why it does not serve, or nothing."""
     low, high = window(wanted, t0, as_of)
-    reason = "nothing received" if record.elsewhere.isdisjoint(wanted.codes) else _OUTSIDE
-    for entry in reversed(record.entries):
+    # A report may be known by its modality alone.
+    known = record.of_kind("report") if wanted.kind == "report" else record.coded(*wanted.codes)
+    for entry in reversed(known):
         if not _serves(wanted, entry):
             continue
         when = entry.effective
         if when is None or when.earliest < low or not not_after(when, high):
-            reason = _OUTSIDE
-            continue
-        why_not = _unusable(wanted, entry)
-        if why_not is None:
-            return entry, ""
-        reason = why_not
-    return None, reason
+            yield entry, _OUTSIDE
+        else:
+            yield entry, _unusable(wanted, entry) or ""
 
 
 def _serves(wanted: Input, entry: Entry) -> bool:
@@ -142,15 +155,14 @@ def _serves(wanted: Input, entry: Entry) -> bool:
         # What was told with an order, or of a specimen, is no measurement of the patient.
         if entry.details.get("role"):
             return False
-        return entry.kind == "observation" and any(entry.has_code(c) for c in wanted.codes)
-    if entry.kind != "report":
-        return False
+        return entry.kind == "observation"
     found = split(str(entry.details.get("modality") or ""))
     return "CT" in found if found else any(entry.has_code(c) for c in wanted.codes)
 
 
 def _unusable(wanted: Input, entry: Entry) -> str | None:
-    if entry.status not in USABLE:
+    # A result that may still change on its own is not a feature; its final version is.
+    if entry.status not in SETTLED:
         return f"received, but only as {entry.status}"
     if wanted.kind == "report":
         return None if _section(wanted, entry) else f"report without a section {wanted.section}"
@@ -158,7 +170,10 @@ def _unusable(wanted: Input, entry: Entry) -> str | None:
         return (
             None if answer(wanted, entry) is not None else "received, but with no answer of those"
         )
-    return None if quantity(wanted, entry) is not None else _why_no_number(wanted, entry)
+    if quantities.undated(wanted, entry):
+        return "received, but its day is not told"
+    there = quantities.of_entry(wanted, entry) is not None
+    return None if there else quantities.why_none(wanted, entry)
 
 
 def answer(wanted: Input, entry: Entry) -> str | None:
@@ -170,90 +185,9 @@ def answer(wanted: Input, entry: Entry) -> str | None:
     return next((word for word in wanted.tokens if word.casefold() in said), None)
 
 
-def words(entry: Entry) -> frozenset[str]:
-    """Codes and texts of an answer, case folded; empty where it is no answer."""
-    value = entry.value
-    told: list[str] = []
-    if isinstance(value, Coded):
-        told = [*(code.code for code in value.codes), *(c.display for c in value.codes), value.text]
-    elif isinstance(value, Text):
-        told = [value.text]
-    return frozenset(word.strip().casefold() for word in told if word.strip())
-
-
-def coded_as(entry: Entry, codes: Sequence[str]) -> bool:
-    """Whether any coding of an entry is one of the codes, below one, or in a range of ICD-10.
-
-    "1834-1" is itself, "C22*" all below C22, "C18-C20" ICD-10 categories, "*" anything.
-    """
-    codings = (entry.code, *entry.alternates) if entry.code else entry.alternates
-    return "*" in codes or any(_below(coding.code, code) for coding in codings for code in codes)
-
-
-def _below(sent: str, code: str) -> bool:
-    if code.endswith("*"):
-        return sent.startswith(code[:-1])
-    first, dash, last = code.partition("-")
-    if dash and first[:1].isalpha():
-        return first <= sent[: len(first)].upper() <= last
-    return sent == code
-
-
 def _section(wanted: Input, entry: Entry) -> str:
     sections = entry.details.get("sections")
     return str(sections.get(wanted.section) or "") if isinstance(sections, Mapping) else ""
-
-
-def quantity(wanted: Input, entry: Entry) -> float | None:
-    """An entry's number in the input's unit, or None where it has none that may be used."""
-    if not isinstance(entry.value, Quantity):
-        return None
-    code = next((c for c in wanted.codes if entry.has_code(c)), None)
-    return number(wanted, entry.value, code)
-
-
-def number(wanted: Input, value: Quantity, code: str | None) -> float | None:
-    """A quantity in the input's unit; None for an unknown unit or an implausible value."""
-    if value.unit is None or wanted.plausible is None:
-        return None
-    try:
-        found = float(convert(value.value, value.unit, wanted.unit, code=code))
-    except UnknownUnit:
-        return None
-    low, high = wanted.plausible
-    return found if math.isfinite(found) and low <= found <= high else None
-
-
-def transformed(wanted: Input, value: float) -> float:
-    """A number on the scale the graphs take; scaling to the cohort is inside them."""
-    # The floor keeps an assay's 0 apart from minus infinity; it lies below every detection limit.
-    return math.log(max(value, 1e-3)) if wanted.transform == "log" else value
-
-
-def _why_no_number(wanted: Input, entry: Entry) -> str:
-    value = entry.value
-    if not isinstance(value, Quantity):
-        return "received, but not as a number"
-    if value.unit is None:
-        return "received with a blank or unknown unit"
-    try:
-        convert(
-            value.value,
-            value.unit,
-            wanted.unit,
-            code=next((c for c in wanted.codes if entry.has_code(c)), None),
-        )
-    except UnknownUnit:
-        return f"received in a unit that is not convertible to {wanted.unit}"
-    return "received, but outside the plausible range"
-
-
-def age_years(birth: When, at: datetime) -> tuple[float, float]:
-    """Least and greatest age that a possibly partial birth date allows."""
-    seconds = _DAYS_A_YEAR * 86400
-    least = (at - birth.latest).total_seconds() / seconds
-    greatest = (at - birth.earliest).total_seconds() / seconds
-    return least, greatest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,13 +196,15 @@ class Found:
 
     Attributes:
         entries: Those it rests on; empty where it is missing, and for a history that nobody told.
-        value: In the input's unit, before its transform, or the word of an answer; None where it
-            is missing, and for a report.
+        value: In the input's unit, before its transform; of a trend, after it; of an answer or a
+            score of categories, the word. None where it is missing, and for a report.
+        scaled: The value on the graphs' scale, where that takes more than the value.
         reason: Why it is missing.
     """
 
     entries: tuple[Entry, ...] = ()
     value: float | str | None = None
+    scaled: float | None = None
     reason: str = ""
 
     @property
@@ -306,16 +242,33 @@ def _find(wanted: Input, record: PatientRecord, t0: datetime, lock: datetime) ->
         case "history":
             return _history(wanted, record, t0, lock)
         case "gene_burden" | "variant":
-            return _genes(wanted, record)
+            return _genes(wanted, _of_window(wanted, record, t0, lock))
+    return _measured(wanted, record, t0, lock)
+
+
+def _measured(wanted: Input, record: PatientRecord, t0: datetime, lock: datetime) -> Found:
+    """A quantity, an answer or a report."""
+    if wanted.statistic != "last":
+        return _over_window(wanted, record, t0, lock)
     entry, reason = choose(wanted, record, t0, lock)
     if entry is None:
         return Found(reason=reason)
+    if wanted.transform == "zscore_by_age":
+        return _judged_by_age(wanted, entry, record)
     value: float | str | None = None
     if wanted.kind == "quantity":
-        value = quantity(wanted, entry)
+        value = quantities.of_entry(wanted, entry)
     elif wanted.kind == "answer":
         value = answer(wanted, entry)
     return Found(entries=(entry,), value=value)
+
+
+def _judged_by_age(wanted: Input, entry: Entry, record: PatientRecord) -> Found:
+    scaled, why_not = by_age.z(wanted, entry, record)
+    if scaled is None:
+        return Found(reason=why_not)
+    entries = (entry, *by_age.rests_on(record))
+    return Found(entries=entries, value=quantities.of_entry(wanted, entry), scaled=scaled)
 
 
 def _told(wanted: Input, record: PatientRecord, t0: datetime) -> Found:
@@ -336,15 +289,11 @@ def _told(wanted: Input, record: PatientRecord, t0: datetime) -> Found:
 def _history(wanted: Input, record: PatientRecord, t0: datetime, lock: datetime) -> Found:
     """1 where a diagnosis or procedure of the codes lies in the window; 0 or unknown else."""
     low, high = window(wanted, t0, lock)
-    kinds = {"family_history"} if wanted.of_relatives else HISTORY
-    told = [
-        e
-        for e in record.entries
-        if e.kind in kinds
-        and e.source.origin != "own"
-        and e.status in USABLE
-        and _is_of(e, wanted.codes)
-    ]
+    if wanted.of_relatives:
+        known = [e for e in record.of_kind("family_history") if _had(e, wanted.codes)]
+    else:
+        known = [*of_codes(record, HISTORY, wanted.codes)]
+    told = [e for e in known if e.source.origin != "own" and e.status in SETTLED]
     dated = [
         e
         for e in told
@@ -357,12 +306,23 @@ def _history(wanted: Input, record: PatientRecord, t0: datetime, lock: datetime)
     return Found(value=0.0)
 
 
-def _is_of(entry: Entry, codes: Sequence[str]) -> bool:
-    """Whether an entry is of the codes; of a relative's disease, whose code is the relationship."""
-    if entry.kind != "family_history":
-        return coded_as(entry, codes)
+def _had(entry: Entry, codes: Sequence[str]) -> bool:
+    """Whether a relative had one of the diseases; the entry's own code is the relationship."""
     diseases = entry.value.codes if isinstance(entry.value, Coded) else ()
-    return any(_below(disease.code, code) for disease in diseases for code in codes)
+    return any(below(disease.code, code) for disease in diseases for code in codes)
+
+
+def _of_window(wanted: Input, record: PatientRecord, t0: datetime, lock: datetime) -> PatientRecord:
+    """What a record held inside a window; all of it where the input has none."""
+    if wanted.window_days is None:
+        return record
+    low, high = window(wanted, t0, lock)
+    kept = (
+        e
+        for e in record.entries
+        if e.effective and e.effective.earliest >= low and not_after(e.effective, high)
+    )
+    return replace(record, entries=tuple(kept))
 
 
 def _genes(wanted: Input, record: PatientRecord) -> Found:
@@ -392,27 +352,29 @@ def _score(wanted: Input, before: Mapping[str, Found]) -> Found:
     made = scores.derive(wanted.score, measured)
     if made.value is None:
         return Found(reason=made.reason)
-    entries = tuple(
-        e for name in wanted.of for e in before[name].entries if e.key in set(made.used)
-    )
-    value = wanted.tokens.get(made.value, made.value) if isinstance(made.value, str) else made.value
-    return Found(entries=entries, value=value)
+    went_in = [name for name in wanted.of if name in measured and measured[name].key in made.used]
+    entries = {e.key: e for name in went_in for e in before[name].entries}
+    return Found(entries=tuple(entries.values()), value=made.value)
 
 
 def read(
-    protocol: Protocol, lexicon: Lexicon, record: PatientRecord, t0: datetime, as_of: datetime
+    protocol: Protocol,
+    lexicon: Lexicon | None,
+    record: PatientRecord,
+    t0: datetime,
+    as_of: datetime,
 ) -> Features:
     """Everything the pack reads of a record, as known at `as_of`.
 
     Args:
         protocol: The pack's.
-        lexicon: The pack's words for findings.
+        lexicon: The pack's words for findings; None where it has none.
         record: Folded as of `as_of`.
         t0: Index time.
         as_of: Aware UTC; what is later is not read.
     """
     numbers: dict[str, float] = {}
-    findings: dict[str, int] | None = None
+    report: str | None = None
     comparators, used, missing = [], [], []
     served = find_all(protocol.inputs, record, t0, as_of)
     for wanted in protocol.inputs:
@@ -420,9 +382,11 @@ def read(
         if not found.there:
             handling = _handling(wanted)
             missing.append(Missing(input=wanted.id, reason=found.reason, handling=handling))
+            if wanted.fill is not None:
+                numbers[wanted.id] = _scaled(wanted, wanted.fill)
             continue
         if wanted.kind == "report":
-            findings = states(lexicon, _section(wanted, found.entries[0]))
+            report = _section(wanted, found.entries[0])
         else:
             numbers[wanted.id] = _number(wanted, found)
             if any(isinstance(e.value, Quantity) and e.value.comparator for e in found.entries):
@@ -430,7 +394,8 @@ def read(
         used += [_used(wanted, entry) for entry in found.entries]
     return Features(
         numbers=numbers,
-        findings=findings,
+        report=report,
+        findings=states(lexicon, report) if lexicon is not None and report is not None else None,
         comparators=tuple(comparators),
         used=tuple(used),
         missing=tuple(missing),
@@ -438,20 +403,16 @@ def read(
 
 
 def _number(wanted: Input, found: Found) -> float:
+    if found.scaled is not None:
+        return found.scaled
     value = wanted.tokens[found.value] if isinstance(found.value, str) else found.value
     assert value is not None
-    return transformed(wanted, value)
+    return _scaled(wanted, value)
 
 
-def sex(entry: Entry) -> str | None:
-    """`male`, `female` or None, of FHIR's word or HL7 table 0001's letter."""
-    value = entry.value
-    word = ""
-    if isinstance(value, Coded):
-        word = value.codes[0].code if value.codes else value.text
-    elif isinstance(value, Text):
-        word = value.text
-    return {"male": "male", "m": "male", "female": "female", "f": "female"}.get(word.lower())
+def _scaled(wanted: Input, value: float) -> float:
+    """On the graphs' scale; a trend was fitted on it."""
+    return value if wanted.statistic in TRENDS else quantities.scaled(wanted, value)
 
 
 def _used(wanted: Input, entry: Entry) -> Used:
@@ -468,4 +429,6 @@ def _used(wanted: Input, entry: Entry) -> Used:
 def _handling(wanted: Input) -> str:
     if wanted.kind == "report":
         return "the text score is left out; the weights fitted without reports are used"
+    if wanted.fill is not None:
+        return f"the model was given {wanted.fill:g} {wanted.unit}".rstrip() + " in its place"
     return "masked; the model was trained with this input missing at random"

@@ -1,38 +1,40 @@
 """pack.toml and features.toml as values: the protocol, and what training measured of it.
 
-Every key is known here or in `protocol`, and every key that must be there is asked for, so a
-misspelt one is refused instead of ignored. Their meaning is documented in `packs/README.md`.
+How they are read from TOML is in `manifest_reading`; what every key means in `packs/README.md`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from datetime import date, datetime
-from typing import Literal, get_args
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
 
-from inference import protocol
-from inference.protocol import Contrast, Input, InputKind, Protocol
-from inference.toml_table import Table, document
+from inference.protocol import Input, InputKind, Protocol
 
 FORMAT = 1
-MANIFEST, LEXICON = "pack.toml", "features.toml"
-TrainingKind = Literal["synthetic", "clinical"]
-GraphRole = Literal["volume_encoder", "text_encoder", "fusion"]
-ROI = Literal["centre of volume"]
-Resampling = Literal["area"]
+MANIFEST, LEXICON, SIGNATURE = "pack.toml", "features.toml", "pack.sig"
+CT = "ct"
 MOST_GRAPHS = 4
-CLASSES = 2
+TrainingKind = Literal["synthetic", "clinical"]
+HeadKind = Literal["additive_logit", "logit", "probabilities", "hazards"]
+CalibrationMethod = Literal["platt", "author"]
+Precision = Literal["fp16", "bf16"]
+ROI = Literal["centre of volume"]
+Without = Literal["left out", "no result"]
+Resampling = Literal["area"]
+Intensity = Literal["hu", "zscore"]
+Sources = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingData:
-    """Where the model's knowledge comes from."""
+    """Where the model's knowledge comes from; generator and seed are a synthetic model's."""
 
     kind: TrainingKind
-    generator: str
-    seed: int
     words: str
+    generator: str = ""
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,8 @@ class CtInput:
         min_confidence: Phase choices below are masked.
         grid: (D, H, W) voxels of spacing_mm (z, y, x) around `roi`.
         hu_clip: Lower and upper HU; outside of the scanned field counts as the lower.
-        body_parts: DICOM BodyPartExamined values that fit; an empty value always does.
+        without: What a case without a usable study comes to: the graphs are told so, or no result.
+        intensity: `hu` as clipped, or `zscore` of each phase over its grid.
     """
 
     phases: tuple[str, ...]
@@ -53,21 +56,79 @@ class CtInput:
     grid: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     hu_clip: tuple[float, float]
+    intensity: Intensity
     roi: ROI
     resampling: Resampling
+    without: Without
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenInput:
+    """How the report becomes tokens.
+
+    Attributes:
+        file: Of the tokenizer; length: tokens of every report; pad: id behind its end.
+    """
+
+    file: str
+    length: int
+    pad: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """One ONNX graph of the pack's declared chain."""
+    """One ONNX graph of the pack's declared chain.
 
-    role: GraphRole
+    Attributes:
+        external: Files of `[[files]]` that hold its weights, as the graph names them.
+        feeds: Input of the graph → sources (`sources.Source`), joined along the last axis.
+    """
+
+    role: str
     file: str
+    external: tuple[str, ...]
+    feeds: Mapping[str, Sources]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """The same graph in another precision; it takes and gives float32 like the original.
+
+    Attributes:
+        tolerance: How far its probabilities may lie from the examples'.
+
+    Source: model-rules 15, 26.
+    """
+
+    role: str
+    precision: Precision
+    file: str
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """How an output of the last graph becomes a result; its shapes are in `heads`.
+
+    Attributes:
+        graph: Role of the graph.
+        output: Name of its output: contributions, a logit, probabilities or hazards by `kind`.
+        bias: Name of its other output (`additive_logit`).
+        interval_ends_days: End of each interval of `hazards`, ascending, after the index.
+        horizons_days: Those of the ends at which a risk is told.
+    """
+
+    graph: str
+    kind: HeadKind
+    output: str
+    bias: str = ""
+    interval_ends_days: tuple[int, ...] = ()
+    horizons_days: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """One class of the exclusive set; `positive` is the one whose probability is modelled."""
+    """One class of the exclusive set; the tier is of the `positive` one."""
 
     code: str
     system: str
@@ -77,23 +138,37 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiers:
-    """Risk tiers by a threshold that was locked before the test set was opened."""
+    """Risk tiers by a threshold that was locked before the test set was opened.
+
+    Attributes:
+        horizon_days: At which horizon the threshold was locked; None for a diagnosis.
+    """
 
     threshold: float
     below: str
     above: str
     locked: str
+    horizon_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Platt: calibrated logit = slope x fused logit + intercept; members feed the interval."""
+    """How figures became probabilities; members feed the interval.
 
-    slope: float
-    intercept: float
-    members: int
-    interval: float
-    t_quantile: float
+    Attributes:
+        method: `platt`: calibrated logit = slope x logit + intercept, one pair for each horizon;
+            `author`: the graph's figures are calibrated, `words` say how and on whom.
+        members: Size of the ensemble; 1 has no interval.
+        interval: Level of the interval; t_quantile: its factor on the members' SD.
+    """
+
+    method: CalibrationMethod
+    slope: tuple[float, ...] = (1.0,)
+    intercept: tuple[float, ...] = (0.0,)
+    words: str = ""
+    members: int = 1
+    interval: float | None = None
+    t_quantile: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +176,7 @@ class Reference:
     """What the training cohort looked like, for the out-of-distribution flag.
 
     Attributes:
+        names: Ids of inputs, and `ROLE.OUTPUT/N` for the N-th number that a graph gives.
         centre: Median per feature; spread: interquartile range / 1.35; limit: in spreads.
         phase_hu: Phase -> lowest and highest mean HU seen, with margin.
         min_findings: Fewer recognised findings make the report count as unread.
@@ -143,20 +219,44 @@ class Release:
     pccp: str | None = None
     gpu_memory_mb: int | None = None
 
+    def expired(self, day: date) -> bool:
+        """Whether a day lies after the last one of use."""
+        return self.expires is not None and day > self.expires
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportAs:
+    """How the report of a result is coded in the EHR.
+
+    Attributes:
+        code: LOINC of the DiagnosticReport; category: of HL7 table 0074.
+
+    Source: writeback.md 1.7.
+    """
+
+    code: str = "75492-9"
+    display: str = "Risk assessment and screening note"
+    category: str = "OTH"
+    category_display: str = "Other"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest(Protocol):
     """pack.toml."""
 
     training_data: TrainingData
-    ct: CtInput
+    ct: CtInput | None
+    tokens: TokenInput | None
     graphs: tuple[Graph, ...]
+    variants: tuple[Variant, ...]
+    head: Head
     outputs: tuple[Output, ...]
     tiers: Tiers
     calibration: Calibration
-    reference: Reference
+    reference: Reference | None
     files: tuple[File, ...]
     release: Release
+    report: ReportAs
 
     @property
     def synthetic(self) -> bool:
@@ -165,12 +265,21 @@ class Manifest(Protocol):
 
     @property
     def positive(self) -> Output:
-        """The class whose probability is modelled."""
+        """The class whose probability the tier is of."""
         return next(o for o in self.outputs if o.positive)
+
+    @property
+    def reads_findings(self) -> bool:
+        """Whether there are words by which the report is read."""
+        return LEXICON in {f.path for f in self.files}
 
     def of_kind(self, kind: InputKind) -> tuple[Input, ...]:
         """Inputs of one kind, in the order the graphs take them."""
         return tuple(i for i in self.inputs if i.kind == kind)
+
+    def numeric(self, modality: str) -> tuple[Input, ...]:
+        """Inputs of a modality that are numbers, in the order the graphs take them."""
+        return tuple(i for i in self.inputs if i.modality == modality and i.kind != "report")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,198 +311,3 @@ class Lexicon:
     negation: Cues
     hedge: Cues
     breaks: tuple[str, ...]
-
-
-def parse(raw: bytes) -> Manifest:
-    """Read pack.toml.
-
-    Raises:
-        ManifestRefused: names the key that is missing, unknown, of another type or contradictory.
-    """
-    doc = document(raw, MANIFEST)
-    if doc.whole("format") != FORMAT:
-        raise doc.refuse("format", str(FORMAT))
-    human = protocol.read(doc)
-    manifest = Manifest(
-        **{field.name: getattr(human, field.name) for field in fields(human)},
-        training_data=_training_data(doc.table("training_data")),
-        ct=_ct(doc.table("ct")),
-        graphs=tuple(_graph(t) for t in doc.tables("graphs")),
-        outputs=tuple(_output(t) for t in doc.tables("outputs")),
-        tiers=_tiers(doc.table("tiers")),
-        calibration=_calibration(doc.table("calibration")),
-        reference=_reference(doc.table("reference")),
-        files=tuple(_file(t) for t in doc.tables("files")),
-        release=_release(doc.table("release")) if doc.has("release") else Release(),
-    )
-    doc.end()
-    _agree(manifest, doc)
-    return manifest
-
-
-def _training_data(t: Table) -> TrainingData:
-    made = TrainingData(
-        kind=t.one_of("kind", TrainingKind),
-        generator=t.text("generator"),
-        seed=t.whole("seed"),
-        words=t.text("words"),
-    )
-    t.end()
-    return made
-
-
-def _ct(t: Table) -> CtInput:
-    grid, spacing = t.numbers("grid", 3), t.numbers("spacing_mm", 3)
-    made = CtInput(
-        phases=t.texts("phases"),
-        required=t.texts("required"),
-        min_confidence=t.number("min_confidence"),
-        grid=(int(grid[0]), int(grid[1]), int(grid[2])),
-        spacing_mm=(spacing[0], spacing[1], spacing[2]),
-        hu_clip=t.span("hu_clip"),
-        roi=t.one_of("roi", ROI),
-        resampling=t.one_of("resampling", Resampling),
-    )
-    t.end()
-    return made
-
-
-def _graph(t: Table) -> Graph:
-    made = Graph(role=t.one_of("role", GraphRole), file=t.text("file"))
-    t.end()
-    return made
-
-
-def _output(t: Table) -> Output:
-    made = Output(
-        code=t.text("code"),
-        system=t.text("system"),
-        display=t.text("display"),
-        positive=t.truth("positive"),
-    )
-    t.end()
-    return made
-
-
-def _tiers(t: Table) -> Tiers:
-    made = Tiers(
-        threshold=t.number("threshold"),
-        below=t.text("below"),
-        above=t.text("above"),
-        locked=t.text("locked"),
-    )
-    if not 0 < made.threshold < 1:
-        raise t.refuse("threshold", "a probability between 0 and 1")
-    t.end()
-    return made
-
-
-def _calibration(t: Table) -> Calibration:
-    made = Calibration(
-        slope=t.number("slope"),
-        intercept=t.number("intercept"),
-        members=t.whole("members"),
-        interval=t.number("interval"),
-        t_quantile=t.number("t_quantile"),
-    )
-    if made.slope <= 0:
-        raise t.refuse("slope", "a number above 0")
-    t.end()
-    return made
-
-
-def _reference(t: Table) -> Reference:
-    names = t.texts("names")
-    hu = t.table("phase_hu")
-    made = Reference(
-        names=names,
-        centre=t.numbers("centre", len(names)),
-        spread=t.numbers("spread", len(names)),
-        limit=t.number("limit"),
-        phase_hu={k: hu.span(k) for k in hu.rest()},
-        min_findings=t.whole("min_findings"),
-    )
-    t.end()
-    return made
-
-
-def _file(t: Table) -> File:
-    made = File(path=t.text("path"), sha256=t.text("sha256"), size=t.whole("size"))
-    t.end()
-    return made
-
-
-def _release(t: Table) -> Release:
-    made = Release(
-        expires=_day(t) if t.has("expires") else None,
-        supersedes=t.text("supersedes") if t.has("supersedes") else None,
-        contraindications=t.texts("contraindications") if t.has("contraindications") else (),
-        udi=t.text("udi") if t.has("udi") else None,
-        pccp=t.text("pccp") if t.has("pccp") else None,
-        gpu_memory_mb=t.whole("gpu_memory_mb") if t.has("gpu_memory_mb") else None,
-    )
-    if made.gpu_memory_mb is not None and made.gpu_memory_mb <= 0:
-        raise t.refuse("gpu_memory_mb", "a number above 0")
-    t.end()
-    return made
-
-
-def _day(t: Table) -> date:
-    value = t.raw("expires", "a date")
-    # A TOML date with a time is a date, too, for Python.
-    if not isinstance(value, date) or isinstance(value, datetime):
-        raise t.refuse("expires", "a date")
-    return value
-
-
-def _agree(m: Manifest, doc: Table) -> None:
-    """What the keys must say of each other."""
-    if not set(m.ct.required) <= set(m.ct.phases):
-        raise doc.refuse("ct.required", "some of ct.phases")
-    for n, rule in enumerate(m.rules):
-        if isinstance(rule.test, Contrast) and set(rule.test.phases) != set(m.ct.required):
-            raise doc.refuse(f"rules[{n}].phases", "the same as ct.required")
-    # A wrong word here would let a figure of made-up patients pass as evidence (model-rules 14).
-    told = f"{m.training_data.generator} {m.training_data.words}".casefold()
-    if not m.synthetic and "synthetic" in told:
-        raise doc.refuse("training_data.kind", "synthetic, as its generator or words say")
-    if m.release.supersedes == m.version:
-        raise doc.refuse("release.supersedes", "another version than pack.version")
-    if len(m.graphs) > MOST_GRAPHS or {g.role for g in m.graphs} != set(get_args(GraphRole)):
-        raise doc.refuse("graphs", f"at most {MOST_GRAPHS}, one of each role")
-    if sum(o.positive for o in m.outputs) != 1 or len(m.outputs) != CLASSES:
-        raise doc.refuse("outputs", "two classes, one of them positive")
-    for n, graph in enumerate(m.graphs):
-        if graph.file not in {f.path for f in m.files}:
-            raise doc.refuse(f"graphs[{n}].file", "a file of [[files]]")
-
-
-def parse_lexicon(raw: bytes) -> Lexicon:
-    """Read features.toml.
-
-    Raises:
-        ManifestRefused: as `parse`.
-    """
-    doc = document(raw, LEXICON)
-    findings = []
-    for t in doc.tables("findings"):
-        identity, display = t.text("id"), t.text("display")
-        findings.append(FindingWords(id=identity, display=display, words=_by_language(t)))
-    made = Lexicon(
-        findings=tuple(findings),
-        negation=_cues(doc.table("negation")),
-        hedge=_cues(doc.table("hedge")),
-        breaks=doc.texts("breaks"),
-    )
-    doc.end()
-    return made
-
-
-def _by_language(t: Table) -> dict[str, tuple[str, ...]]:
-    return {language: t.texts(language) for language in t.rest()}
-
-
-def _cues(t: Table) -> Cues:
-    made = Cues(before=_by_language(t.table("before")), after=_by_language(t.table("after")))
-    t.end()
-    return made

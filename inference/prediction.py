@@ -19,11 +19,12 @@ from inference.features import Missing, Used
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One class of the exclusive set.
+    """One class of the exclusive set, at the index or by a horizon.
 
     Attributes:
-        probability: Calibrated, 0 to 1; the set sums to 1.
-        low: Lower end of the interval at `Prediction.interval`; high: upper end.
+        probability: Calibrated, 0 to 1; the set of a horizon sums to 1.
+        low: Lower end of the interval at `Prediction.interval`; high: upper end; None where the
+            model tells none.
         horizon_days: None for a diagnosis at the index time.
     """
 
@@ -31,8 +32,8 @@ class Outcome:
     system: str
     display: str
     probability: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     horizon_days: int | None = None
 
 
@@ -52,15 +53,19 @@ class Prediction:
     """One locked result.
 
     Attributes:
-        outcomes: The exclusive classes; `outcomes[0]` is the positive one.
-        tier: Name of the tier, by the locked `threshold` on the positive class.
+        outcomes: The exclusive classes, for each horizon; `outcomes[0]` is what the tier is of.
+        interval: Level of the outcomes' intervals; None where the model tells none.
+        tier: Name of the tier, by the locked `threshold` on the first outcome.
+        logit: Calibrated, of the first outcome; None where no single one exists.
         baseline_logit: What no modality's content decides; with `contributions_logit` (modality to
-            calibrated logit) it sums to the calibrated logit within 1e-5.
+            calibrated logit) it sums to the calibrated logit within 1e-5. None, and no
+            contributions, where the model is not additive.
         at_range_end: Inputs whose value was the end of an assay's range ("<" or ">").
         ood_reasons: Why this case is unlike the training cohort; empty when it is not.
         synthetic: The model was trained on synthetic data: every rendering says `words`, and no
             rendering is ever final.
         as_of: What was known at this moment was read, nothing later.
+        recalibration: Version and digest of the site's own, or nothing.
     """
 
     pack: str
@@ -71,12 +76,12 @@ class Prediction:
     t0: datetime
     as_of: datetime
     outcomes: tuple[Outcome, ...]
-    interval: float
+    interval: float | None
     tier: str
     threshold: float
     threshold_locked: str
-    logit: float
-    baseline_logit: float
+    logit: float | None
+    baseline_logit: float | None
     contributions_logit: Mapping[str, float]
     used: tuple[Used, ...]
     instances: tuple[UsedInstance, ...]
@@ -86,6 +91,7 @@ class Prediction:
     synthetic: bool
     words: str
     provider: str
+    recalibration: str = ""
 
     @property
     def out_of_distribution(self) -> bool:
@@ -112,6 +118,7 @@ class Prediction:
             self.pack_digest,
             self.question,
             sorted({o.horizon_days for o in self.outcomes if o.horizon_days is not None}),
+            *filter(None, [self.recalibration]),
         ]
         return _keyed(secret, body)
 

@@ -6,12 +6,13 @@ unconfirmed diagnosis, an age across the edge: unknown. Source: models.md 1; mod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from inference import features, staging
+from inference import matching, staging
+from inference.features import Found
 from inference.protocol import (
     Age,
     AllInputs,
@@ -24,12 +25,13 @@ from inference.protocol import (
     Lacks,
     NotPregnant,
     Protocol,
+    ScoreIs,
     Selector,
     Sex,
     Test,
     Window,
 )
-from mappings.record import Entry, Origin, PatientRecord, When
+from mappings.record import SETTLED, Entry, Origin, PatientRecord, When
 
 Verdict = Literal["met", "not_met", "unknown"]
 _MONTH = timedelta(days=365.2425 / 12)
@@ -57,19 +59,6 @@ class StudySummary:
     origin: Origin = "live"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputState:
-    """Whether an input is there, and the window it must come from (None before t0 is known)."""
-
-    input: str
-    display: str
-    required: bool
-    present: bool
-    reason: str
-    window: tuple[str, str] | None
-    evidence: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One verdict, why, and the keys of the entries or studies it rests on."""
@@ -87,6 +76,7 @@ class Case:
         t0: Index time, or None while there is none.
         study: The index study, where the index is one.
         lock: Last moment that is read, aware UTC.
+        served: What serves each input.
     """
 
     protocol: Protocol
@@ -95,7 +85,7 @@ class Case:
     study: StudySummary | None
     t0: datetime | None
     lock: datetime
-    inputs: Sequence[InputState]
+    served: Mapping[str, Found]
 
 
 def decide(test: Test, case: Case) -> Answer:  # noqa: PLR0911, C901  one line a test
@@ -111,6 +101,8 @@ def decide(test: Test, case: Case) -> Answer:  # noqa: PLR0911, C901  one line a
             return _imaging(test, case)
         case AllInputs():
             return _all_there(test, case)
+        case ScoreIs():
+            return _score(test, case)
         case Has():
             return _has(test, case)
         case Lacks():
@@ -138,7 +130,7 @@ def _age(low: float, high: float, case: Case) -> Answer:
         return Answer(
             "unknown", f"age counts at the {case.protocol.index.text}, not known yet", evidence
         )
-    least, greatest = features.age_years(entry.value, case.t0)
+    least, greatest = matching.age_years(entry.value, case.t0)
     end = high + 1  # 80 means until the 81st birthday
     if low <= least and greatest < end:
         return Answer("met", "age is inside the range", evidence)
@@ -149,7 +141,7 @@ def _age(low: float, high: float, case: Case) -> Answer:
 
 def _sex(test: Sex, case: Case) -> Answer:
     entry = case.record.demographic("sex")
-    told = features.sex(entry) if entry is not None else None
+    told = matching.sex(entry) if entry is not None else None
     if entry is None or told is None:
         return Answer("unknown", "sex is not known")
     verdict: Verdict = "met" if told == test.value else "not_met"
@@ -191,7 +183,7 @@ def _imaging(test: Imaging, case: Case) -> Answer:
     fitting = [
         s
         for s in case.studies
-        if set(test.modalities) & set(features.split(s.modality))
+        if set(test.modalities) & set(matching.split(s.modality))
         and s.started is not None
         and _place(s.started, test.window_days, case) == "inside"
     ]
@@ -204,13 +196,21 @@ def _imaging(test: Imaging, case: Case) -> Answer:
 
 
 def _all_there(test: AllInputs, case: Case) -> Answer:
-    states = {state.input: state for state in case.inputs}
-    asked = [states[name] for name in test.inputs]
-    evidence = tuple(key for state in asked for key in state.evidence)
-    gone = [f"{state.display} ({state.reason})" for state in asked if not state.present]
+    asked = [(i.display, case.served[i.id]) for i in case.protocol.inputs if i.id in test.inputs]
+    evidence = tuple(key for _, found in asked for key in _keys(found.entries))
+    gone = [f"{display} ({found.reason})" for display, found in asked if not found.there]
     if gone:
         return Answer("unknown", "waiting for " + ", ".join(gone), evidence)
     return Answer("met", "all there", evidence)
+
+
+def _score(test: ScoreIs, case: Case) -> Answer:
+    display = next(i.display for i in case.protocol.inputs if i.id == test.input)
+    found = case.served[test.input]
+    if not found.there:
+        return Answer("unknown", f"{display} cannot be told: {found.reason}")
+    verdict: Verdict = "met" if found.value in test.values else "not_met"
+    return Answer(verdict, f"{display} is {found.value}", _keys(found.entries))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,13 +224,13 @@ class _Found:
 def _find(selector: Selector, case: Case) -> _Found:
     certain: list[Entry] = []
     possible: list[Entry] = []
-    for entry in case.record.of_kind(selector.kind):
-        if entry.source.origin == "own" or not features.coded_as(entry, selector.codes):
+    for entry in matching.of_codes(case.record, (selector.kind,), selector.codes):
+        if entry.source.origin == "own":
             continue
         place = _place(entry.effective, selector.window_days, case)
         if place == "outside":
             continue
-        sure = place == "inside" and entry.status in features.USABLE
+        sure = place == "inside" and entry.status in SETTLED
         (certain if sure else possible).append(entry)
     return _Found(tuple(certain), tuple(possible))
 
@@ -241,14 +241,14 @@ def _place(
     """Where a clinical time lies; nothing after the lock is inside anything."""
     if when is None:
         return "inside" if window is None else "unclear"
-    if not features.not_after(when, case.lock):
+    if not matching.not_after(when, case.lock):
         return "outside"
     if window is None:
         return "inside"
     if case.t0 is None:
         return "unclear"
     low, high = (case.t0 + timedelta(days=day) for day in window)
-    if when.latest < low or not features.not_after(when, high):
+    if when.latest < low or not matching.not_after(when, high):
         return "outside"
     return "inside" if low <= when.earliest and when.latest <= high else "unclear"
 
@@ -258,7 +258,7 @@ def _says(entry: Entry, values: Sequence[str], reads: str = "") -> bool | None:
     if reads:
         told = staging.read(reads, entry.value).value
         return None if told is None else told in values
-    words = features.words(entry)
+    words = matching.words(entry)
     return None if not words else any(value.casefold() in words for value in values)
 
 
@@ -368,7 +368,7 @@ def _by_somebody_else(entry: Entry) -> bool:
 
 def _not_pregnant(test: NotPregnant, case: Case) -> Answer:
     entry = case.record.demographic("sex")
-    if entry is not None and features.sex(entry) == "male":
+    if entry is not None and matching.sex(entry) == "male":
         return Answer("met", "sex is male", (entry.key,))
     age = _age(test.ages[0], test.ages[1], case)
     if age.verdict == "not_met":

@@ -1,8 +1,8 @@
 """ONNX Runtime: the only place that knows it.
 
-A session is made from verified bytes, runs on one thread, and stays warm for the life of the
-process. What a session really runs on is what `get_providers()` says: the list of available
-providers is not to be trusted (architecture.md, facts).
+A session is made from verified bytes, weights outside of the graph included, runs on one thread,
+and stays warm for the life of the process. What a session really runs on is what `get_providers()`
+says: the list of available providers is not to be trusted (architecture.md, facts).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -32,11 +33,60 @@ _PROVIDERS = {
 _COMPUTE = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Softmax", "AveragePool"})
 
 
-class Session:
-    """One graph, loaded and ready."""
+_Number = type[np.float32] | type[np.float64] | type[np.int64]
+_NUMBERS: Mapping[str, _Number] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+}
 
-    def __init__(self, name: str, graph: bytes, provider: Provider = "cpu") -> None:
-        """Load a graph from bytes.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onnx:
+    """One graph as verified bytes.
+
+    Attributes:
+        digest: Of the graph and of the files that hold its weights, if it has some.
+        external: Name of such a file, as the graph spells it → how its bytes are read.
+    """
+
+    digest: str
+    raw: bytes = field(repr=False)
+    external: Mapping[str, Callable[[], bytes]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, raw: bytes) -> Onnx:
+        """A graph that holds its own weights."""
+        return cls(digest=hashlib.sha256(raw).hexdigest(), raw=raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output as the graph declares it.
+
+    Attributes:
+        dtype: numpy's, or None for what is no tensor of float, double or int64.
+        shape: None for a dimension that is free.
+    """
+
+    dtype: _Number | None
+    shape: tuple[int | None, ...]
+
+    @property
+    def real(self) -> bool:
+        """Whether it holds measured numbers: float or double."""
+        return self.dtype in (np.float32, np.float64)
+
+
+class Session:
+    """One graph, loaded and ready.
+
+    Attributes:
+        inputs, outputs: Name → port.
+    """
+
+    def __init__(self, name: str, graph: Onnx, provider: Provider = "cpu") -> None:
+        """Load a graph.
 
         Raises:
             SessionRefused: not a graph, or not placed on the provider asked for.
@@ -45,43 +95,58 @@ class Session:
         self._session = _open(name, graph, provider, None)
         if provider == "cuda" and "CUDAExecutionProvider" not in self.providers:
             raise SessionRefused(name, "CUDA was asked for, and the session runs on the CPU")
+        self.inputs = {port.name: _port(port) for port in self._session.get_inputs()}
+        self.outputs = {port.name: _port(port) for port in self._session.get_outputs()}
         if provider == "cuda":
-            _refuse_compute_on_cpu(name, graph)
-        self.outputs = tuple(o.name for o in self._session.get_outputs())
+            _refuse_compute_on_cpu(name, graph, self.inputs)
 
     @property
     def providers(self) -> tuple[str, ...]:
         """What the session really runs on."""
         return tuple(self._session.get_providers())
 
-    def run(self, **feeds: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    def run(self, **feeds: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Outputs by name.
 
         Raises:
             SessionRefused: a feed has another name, type or shape than the graph declares.
         """
-        try:
-            made = self._session.run(None, feeds)
-        except Exception as error:  # ONNX Runtime's errors share no class of their own
-            raise SessionRefused(self.name, "run failed: a feed does not fit the graph") from error
-        return dict(zip(self.outputs, made, strict=True))
+        return dict(zip(self.outputs, _run(self.name, self._session, feeds), strict=True))
+
+
+def _run(
+    name: str, session: onnxruntime.InferenceSession, feeds: Mapping[str, NDArray[Any]]
+) -> list[NDArray[Any]]:
+    try:
+        return list(session.run(None, feeds))
+    except Exception as error:  # ONNX Runtime's errors share no class of their own
+        raise SessionRefused(name, "run failed: a feed does not fit the graph") from error
+
+
+def _port(declared: Any) -> Port:
+    shape = tuple(d if isinstance(d, int) else None for d in declared.shape or ())
+    return Port(_NUMBERS.get(declared.type), shape)
 
 
 _warm: dict[tuple[str, str], Session] = {}
+_locks: dict[tuple[str, str], threading.Lock] = {}
 _lock = threading.Lock()
 
 
-def warm(name: str, graph: bytes, provider: Provider = "cpu") -> Session:
+def warm(name: str, graph: Onnx, provider: Provider = "cpu") -> Session:
     """The process's session of these bytes on this provider, made at the first call."""
-    key = (hashlib.sha256(graph).hexdigest(), provider)
+    key = (graph.digest, provider)
     with _lock:
+        own = _locks.setdefault(key, threading.Lock())
+    # Each has its own: gigabytes that load for one pack must not hold up another's patient.
+    with own:
         if key not in _warm:
             _warm[key] = Session(name, graph, provider)
         return _warm[key]
 
 
 def _open(
-    name: str, graph: bytes, provider: Provider, profile: Path | None
+    name: str, graph: Onnx, provider: Provider, profile: Path | None
 ) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -89,8 +154,13 @@ def _open(
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
+    weights = {file: read() for file, read in graph.external.items()}
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=_PROVIDERS[provider])
+        if weights:
+            options.add_external_initializers_from_files_in_memory(
+                list(weights), list(weights.values()), [len(raw) for raw in weights.values()]
+            )
+        return onnxruntime.InferenceSession(graph.raw, options, providers=_PROVIDERS[provider])
     except Exception as error:  # ONNX Runtime's errors share no class of their own
         raise SessionRefused(name, _why(str(error))) from error
 
@@ -113,15 +183,19 @@ def _why(told: str) -> str:
     return "ONNX Runtime cannot load it"
 
 
-def _refuse_compute_on_cpu(name: str, graph: bytes) -> None:
+def blank(inputs: Mapping[str, Port]) -> dict[str, NDArray[Any]]:
+    """Zeros for every input, 1 long where a dimension is free."""
+    return {
+        name: np.zeros([1 if d is None else d for d in port.shape], port.dtype or np.float32)
+        for name, port in inputs.items()
+    }
+
+
+def _refuse_compute_on_cpu(name: str, graph: Onnx, inputs: Mapping[str, Port]) -> None:
     """Run once with zeros under the profiler and look where every node went."""
     with TemporaryDirectory() as folder:
         session = _open(name, graph, "cuda", Path(folder, "profile"))
-        feeds = {
-            i.name: np.zeros([d if isinstance(d, int) else 1 for d in i.shape], np.float32)
-            for i in session.get_inputs()
-        }
-        session.run(None, feeds)
+        _run(name, session, blank(inputs))
         events = json.loads(Path(session.end_profiling()).read_text())
     stray = compute_on_cpu(events)
     if stray:

@@ -1,4 +1,4 @@
-"""Volumes to tensors: the grid, spacing, clip and phase order that a pack declares.
+"""Volumes to tensors: the grid, spacing, clip, scale and phase order that a pack declares.
 
 Which series is which phase was decided in `mappings.dicom`. Resampling is by area: an output
 voxel is the mean of what lies inside it, so that thin slices average and thick ones repeat.
@@ -19,6 +19,7 @@ Float = NDArray[np.float32]
 # Cosine of 10 degrees, models.md 6.1: steeper stacks would need true rotation.
 _AXIAL = 0.985
 _SLIVER = 1e-6
+_FLAT = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +27,8 @@ class CtTensor:
     """A study on a pack's grid.
 
     Attributes:
-        voxels: (4, D, H, W) float32 HU, clipped; channels of absent phases are 0.
-        phases: (4,) float32, 1 where the phase is there.
+        voxels: (P, D, H, W) float32, clipped HU or their z-score; absent phases are 0.
+        phases: (P,) float32, 1 where the phase is there.
         mean_hu: Phase -> mean HU on the grid.
         masked: Phase -> why its channel is masked.
     """
@@ -65,10 +66,18 @@ def ct(declared: CtInput, study: CtStudy) -> CtTensor:
     for channel, phase in enumerate(declared.phases):
         volume = usable.get(phase)  # type: ignore[call-overload]
         if volume is not None:
-            voxels[channel] = np.clip(resample(declared, phase, volume, middle), *declared.hu_clip)
-            mean_hu[phase] = float(voxels[channel].mean())
+            hu = np.clip(resample(declared, phase, volume, middle), *declared.hu_clip)
+            voxels[channel], mean_hu[phase] = _scaled(declared, hu), float(hu.mean())
     present = np.array([float(p in usable) for p in declared.phases], np.float32)
     return CtTensor(voxels=voxels, phases=present, mean_hu=mean_hu, masked=masked)
+
+
+def _scaled(declared: CtInput, hu: Float) -> Float:
+    """Voxels on the declared scale; a phase without any contrast has z-scores of 0."""
+    if declared.intensity == "hu":
+        return hu
+    made: Float = (hu - hu.mean()) / max(float(hu.std()), _FLAT)
+    return made
 
 
 def _centre(volume: Volume) -> NDArray[np.float64]:

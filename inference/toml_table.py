@@ -5,15 +5,18 @@ What the keys mean is in `protocol` and `manifest`.
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, get_args
 
 from inference.errors import ManifestRefused
 
 Lines = Mapping[str, int]
+# What `oncord pack init` leaves for people to write; never a value.
+OPEN = "TODO"
 
 
 class Table:
@@ -53,13 +56,15 @@ class Table:
         value = self.raw(key, "a text")
         if not isinstance(value, str) or not value.strip():
             raise self.refuse(key, "a text that is not empty")
+        if value.startswith(OPEN):
+            raise self.refuse(key, f"your own words instead of {OPEN}")
         return value
 
     def number(self, key: str) -> float:
         """A finite number."""
         value = self.raw(key, "a number")
-        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-            raise self.refuse(key, "a number")
+        if not _is_finite(value):
+            raise self.refuse(key, "a finite number")
         return float(value)
 
     def whole(self, key: str) -> int:
@@ -89,18 +94,47 @@ class Table:
         value = self.raw(key, "a list of texts")
         if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
             raise self.refuse(key, "a list of texts")
+        if any(v.startswith(OPEN) for v in value):
+            raise self.refuse(key, f"your own words instead of {OPEN}")
         return tuple(value)
 
     def numbers(self, key: str, count: int | None = None) -> tuple[float, ...]:
-        """A list of numbers."""
-        what = "a list of numbers" if count is None else f"a list of {count} numbers"
+        """A list of finite numbers."""
+        what = f"a list of {'' if count is None else f'{count} '}finite numbers"
         value = self.raw(key, what)
-        good = isinstance(value, list) and all(
-            isinstance(v, int | float) and not isinstance(v, bool) for v in value
-        )
+        good = isinstance(value, list) and all(_is_finite(v) for v in value)
         if not good or (count is not None and len(value) != count):
             raise self.refuse(key, what)
         return tuple(float(v) for v in value)
+
+    def one_or_more_numbers(self, key: str) -> tuple[float, ...]:
+        """A number, or a list of them that is not empty."""
+        if isinstance(self._left.get(key), list):
+            found = self.numbers(key)
+            if not found:
+                raise self.refuse(key, "a number, or a list of numbers that is not empty")
+            return found
+        return (self.number(key),)
+
+    def one_or_more_texts(self, key: str) -> tuple[str, ...]:
+        """A text, or a list of them that is not empty."""
+        if isinstance(self._left.get(key), list):
+            found = self.texts(key)
+            if not found:
+                raise self.refuse(key, "a text, or a list of texts that is not empty")
+            return found
+        return (self.text(key),)
+
+    def days(self, key: str) -> tuple[int, ...]:
+        """Whole days after the index, each later than the one before."""
+        what = "whole days above 0, each later than the one before"
+        value = self.raw(key, what)
+        whole = isinstance(value, list) and all(
+            isinstance(v, int) and not isinstance(v, bool) for v in value
+        )
+        if not whole or not value or any(b <= a for a, b in pairwise([0, *value])):
+            raise self.refuse(key, what)
+        return tuple(value)
 
     def span(self, key: str) -> tuple[float, float]:
         """Two numbers, the lower first."""
@@ -141,9 +175,21 @@ def document(raw: bytes, file: str) -> Table:
     try:
         text = raw.decode("utf-8")
         return Table(tomllib.loads(text), file, "", lines_of(text))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
+        told = _TOLD_LINE.search(str(error))
+        line = int(told[1]) if told else 0
+        raise ManifestRefused(file, "document", "TOML in UTF-8", line) from error
+    except (UnicodeDecodeError, RecursionError) as error:
         raise ManifestRefused(file, "document", "TOML in UTF-8") from error
 
+
+def _is_finite(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max
+
+
+# tomllib tells the place of a mistake in its words only, before Python 3.14.
+_TOLD_LINE = re.compile(r"at line (\d+)")
 
 _HEADER = re.compile(r"^\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]")
 _KEY = re.compile(r"^\s*([A-Za-z0-9_-]+)\s*=")

@@ -21,8 +21,16 @@ ICD10CM = "http://hl7.org/fhir/sid/icd-10-cm"
 UCUM = "http://unitsofmeasure.org"
 DICOM = "http://dicom.nema.org/resources/ontology/DCM"
 
+# Questions that no published system names (`tables/questions.csv`).
+QUESTION = "urn:oncord:question"
+
 # Systems nobody registered. The name stays in the URI, so that a later code map can find it.
 LOCAL = "urn:oncord:code:"
+
+# Published, too: HL7's own, and editions of TNM, whose number is all that tells them apart.
+_STANDARD = (
+    "http://terminology.hl7.org/", "http://hl7.org/", f"{LOCAL}AJCC", f"{LOCAL}UICC",
+)  # fmt: skip
 
 # Which coding of a concept stands first, where several are sent.
 _STANDARDS = {LOINC: 0, SNOMED: 1, ICD10CM: 2, ICD10: 3}
@@ -50,7 +58,7 @@ def system_name(uri: str) -> str:
 
 def is_standard(uri: str) -> bool:
     """Whether a system is published: its codes mean the same whoever sends them."""
-    return uri in _published() or uri.startswith(("http://terminology.hl7.org/", "http://hl7.org/"))
+    return uri in _published() or uri.startswith(_STANDARD)
 
 
 @cache
@@ -61,10 +69,44 @@ def _published() -> frozenset[str]:
 def is_loinc(code: str) -> bool:
     """Whether a text is a LOINC code: digits, a hyphen, and the check digit (mod 10)."""
     number, _, check = code.partition("-")
-    if not (number.isascii() and number.isdigit() and check in set("0123456789")):
+    return number.isascii() and number.isdigit() and check == _mod10(number)
+
+
+def is_loinc_answer(code: str) -> bool:
+    """Whether a text is the code of a LOINC answer: LA, digits, a hyphen, and the check digit."""
+    number, _, check = code.partition("-")
+    digits = number.removeprefix("LA")
+    whole = number != digits and digits.isascii() and digits.isdigit()
+    return whole and check == _mod10(number)
+
+
+def _mod10(number: str) -> str:
+    """Regenstrief's check digit: Luhn's, a letter counting by its place in ASCII after `0`."""
+    worth = [ord(letter) - ord("0") for letter in reversed(number)]
+    total = sum(w if place % 2 else 2 * w - w // 5 * 9 for place, w in enumerate(worth))
+    return str(-total % 10)
+
+
+# Verhoeff's dihedral group and his permutation, the check of SNOMED CT identifiers.
+_TURNS = ("0123456789", "1234067895", "2340178956", "3401289567", "4012395678",
+          "5987604321", "6598710432", "7659821043", "8765932104", "9876543210")  # fmt: skip
+_PLACES = ("0123456789", "1576283094", "5803796142", "8916043527", "9453126870",
+           "4286573901", "2793806415", "7046913258")  # fmt: skip
+
+
+def is_snomed(code: str) -> bool:
+    """Whether a text is the identifier of a SNOMED CT concept: its partition and check digit."""
+    if not (code.isascii() and code.isdigit() and 6 <= len(code) <= 18):  # noqa: PLR2004
         return False
-    doubled = [int(digit) * (2 - place % 2) for place, digit in enumerate(reversed(number))]
-    return (sum(n // 10 + n % 10 for n in doubled) + int(check)) % 10 == 0
+    check = 0
+    for place, digit in enumerate(reversed(code)):
+        check = int(_TURNS[check][int(_PLACES[place % 8][int(digit)])])
+    return check == 0 and code[-3:-1] in ("00", "10")
+
+
+def is_question(code: str) -> bool:
+    """Whether a code may stand for what was asked: LOINC, SNOMED CT, or one of our questions."""
+    return is_loinc(code) or is_snomed(code) or code in table("questions")
 
 
 def mapped(code: Code, site: Site) -> Code | None:
@@ -86,5 +128,10 @@ def ranked(codings: Iterable[Code], site: Site) -> tuple[Code, ...]:
         extra = mapped(coding, site)
         if extra is not None:
             found.append(extra)
-    unique = dict.fromkeys(found)
+    return best_first(found)
+
+
+def best_first(codings: Iterable[Code]) -> tuple[Code, ...]:
+    """Each coding once: LOINC, SNOMED CT, ICD-10, then the others as they come."""
+    unique = dict.fromkeys(codings)
     return tuple(sorted(unique, key=lambda c: _STANDARDS.get(c.system, 9)))

@@ -14,8 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
+
+from mappings.code_index import CodeIndex
 
 Precision = Literal["year", "month", "day", "minute", "second"]
 Knowledge = Literal["received", "source"]
@@ -53,7 +56,7 @@ Status = Literal[
 ]
 
 # Site rule 9: C over F over P; a retraction of the same moment wins over everything.
-_STATUS_RANK: Mapping[str, int] = {
+STATUS_RANK: Mapping[str, int] = {
     "unknown": 0,
     "registered": 1,
     "preliminary": 2,
@@ -66,8 +69,16 @@ _STATUS_RANK: Mapping[str, int] = {
     "entered-in-error": 6,
 }
 RETRACTED = frozenset({"entered-in-error", "cancelled", "deleted"})
+# What changes only by a correction; anything else may still change on its own.
+SETTLED = frozenset({"final", "corrected", "amended", "appended"})
 
 _SPAN = {"minute": timedelta(minutes=1), "second": timedelta(seconds=1), "day": timedelta(days=1)}
+
+
+@lru_cache(maxsize=1 << 16)
+def _instant(wall: datetime, offset_minutes: int) -> datetime:
+    """Wall time as UTC; asked of the same few thousand times at every fold."""
+    return (wall - timedelta(minutes=offset_minutes)).replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +100,7 @@ class When:
     @property
     def earliest(self) -> datetime:
         """First instant this may mean, aware UTC; an unknown offset reads as UTC."""
-        return (self.value - timedelta(minutes=self.offset_minutes or 0)).replace(tzinfo=UTC)
+        return _instant(self.value, self.offset_minutes or 0)
 
     @property
     def latest(self) -> datetime:
@@ -301,7 +312,7 @@ class Entry:
         """
         moment = self.source_time.earliest if self.source_time else self.source.received_at
         rank = self.source.rank
-        return (moment, _STATUS_RANK[self.status], rank, self.source.message, self.seq)
+        return (moment, STATUS_RANK[self.status], rank, self.source.message, self.seq)
 
     @property
     def unsaid(self) -> bool:
@@ -331,6 +342,14 @@ class PatientRecord:
     entries: tuple[Entry, ...]
     as_of: datetime
     elsewhere: frozenset[str] = frozenset()
+    _indexed: list[CodeIndex] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def index(self) -> CodeIndex:
+        """The entries by their codes; made when it is first asked for."""
+        if not self._indexed:
+            self._indexed.append(CodeIndex(self.entries))
+        return self._indexed[0]
 
     @classmethod
     def of(
@@ -362,7 +381,8 @@ class PatientRecord:
 
     def coded(self, *codes: str) -> tuple[Entry, ...]:
         """Winning entries of any of these codes (bare or system|code), oldest first."""
-        return tuple(e for e in self.entries if any(e.has_code(c) for c in codes))
+        some = self.index.of({code.rpartition("|")[2] for code in codes})
+        return tuple(e for e in some if any(e.has_code(c) for c in codes))
 
     def latest(
         self, code: str, *, since: datetime | None = None, until: datetime | None = None

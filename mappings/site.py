@@ -14,6 +14,8 @@ from mappings.record import Code
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 _NO_CODES: Mapping[tuple[str, str], Code] = MappingProxyType({})
+_NO_UNITS: Mapping[tuple[str, str], str] = MappingProxyType({})
+_NO_ANSWERS: Mapping[tuple[str, str, str, str], Code] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,6 +32,10 @@ class Site:
         charset: Python codec that overrules MSH-18, or None.
         unit_aliases: Unit text as this sender writes it, to UCUM; read before our own table.
         code_maps: Local codes, by system URI and code, to the standard code of the same concept.
+        default_units: UCUM unit of numbers sent without one, by system URI and code of what was
+            asked.
+        answer_maps: Local answers to one question, by its system URI and code and their own, to
+            the standard code.
         sub_id_is_sequence: OBX-4 only counts lines here and tells no observations apart.
         rank: Trust in this sender where two doors give one fact; the higher wins a tie.
     """
@@ -42,5 +48,9 @@ class Site:
     charset: str | None = None
     unit_aliases: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     code_maps: Mapping[tuple[str, str], Code] = field(default_factory=lambda: _NO_CODES)
+    default_units: Mapping[tuple[str, str], str] = field(default_factory=lambda: _NO_UNITS)
+    answer_maps: Mapping[tuple[str, str, str, str], Code] = field(
+        default_factory=lambda: _NO_ANSWERS
+    )
     sub_id_is_sequence: bool = False
     rank: int = 0

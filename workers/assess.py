@@ -18,8 +18,10 @@ import structlog
 from sqlalchemy import Connection
 
 from inference import assess as assessing
-from inference import eligibility
+from inference import chain, eligibility
 from inference.assess import Case
+from inference.errors import PackRefused, SessionRefused
+from inference.manifest import Precision
 from inference.packs import Pack
 from inference.prediction import Prediction
 from inference.session import Provider
@@ -62,8 +64,22 @@ class Assess:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        for pack in parts.packs:  # warm sessions: the first patient must not pay for loading
-            assessing.sessions(pack, cast(Provider, parts.settings.provider))
+        for pack in parts.packs:
+            self._warm(pack)
+
+    def _warm(self, pack: Pack) -> None:
+        """Load a pack's graphs: the first patient must not pay for it.
+
+        What does not load here, on this provider, parks its own jobs and stops no other pack.
+        """
+        provider = cast(Provider, self._parts.settings.provider)
+        try:
+            chain.sessions(pack, provider, self._precision(pack))
+        except (PackRefused, SessionRefused) as error:
+            log.error("assess.pack_does_not_load", pack=pack.manifest.id, reason=str(error))  # noqa: TRY400
+
+    def _precision(self, pack: Pack) -> Precision | None:
+        return self._parts.site.packs[pack.manifest.id].precision
 
     def work(self, claims: Sequence[Claim]) -> set[str]:
         """Run a batch, pack by pack; every claim is finished, postponed or parked."""
@@ -75,6 +91,8 @@ class Assess:
             pack = self._parts.pack(name)
             if pack is None:
                 self._park(held, f"pack {name} is not there or refused")
+            elif pack.manifest.release.expired(self._parts.now().date()):
+                self._park(held, f"pack {name} expired on {pack.manifest.release.expires}")
             else:
                 wanted |= self._run(pack, held)
         return wanted
@@ -88,7 +106,7 @@ class Assess:
         read = [self._read(pack, claim) for claim in claims]
         cases = [r.case for r in read if r.case is not None]
         provider = cast(Provider, self._parts.settings.provider)
-        made = iter(assessing.assess(pack, cases, provider))
+        made = iter(assessing.assess(pack, cases, provider, self._precision(pack)))
         wanted: set[str] = set()
         for item in read:
             prediction = next(made) if item.case is not None else None
@@ -107,8 +125,9 @@ class Assess:
                 for row in images.studies_of(connection, person)
                 if row.study_instance_uid == claim.refs["study"]
             ]
-            record = known_of(connection, person, pack.manifest, studies, now)
-            answer = eligibility.readiness(pack.manifest, record, studies, now)
+            at = _moment(claim.refs.get("t0"))
+            record = known_of(connection, person, pack.manifest, studies, now, at=at)
+            answer = eligibility.readiness(pack.manifest, record, studies, now, at)
             uid = answer.study_instance_uid
             rows = images.of_study(connection, uid) if uid else []
         if answer.state != "ready" or answer.t0 is None:
@@ -136,13 +155,13 @@ class Assess:
             # The record grew while the pack ran: what was computed is stale before it is written.
             jobs.postpone(connection, claim, until=now + _AGAIN, reason="record changed meanwhile")
             return {"assess"}
-        corrects = self._corrected(connection, claim, pack)
+        corrects = self._corrected(connection, item, pack)
         wanted: set[str] = set()
         if claim.refs["why"] == "parted":
             # It stands on a chart that is not its patient's: gone there before it is said anew.
             if corrects is not None:
                 wanted = self._withdraw(connection, corrects, "misfiled")
-            corrects = next(iter(self._of_study(connection, claim, pack)), None)
+            corrects = next(iter(self._of_episode(connection, item, pack)), None)
         if prediction is None:
             return wanted | self._not_run(connection, item, corrects)
         grounds = prediction.instance_key(self._parts.settings.secret, person)
@@ -183,26 +202,28 @@ class Assess:
         jobs.finish(connection, claim, now=now, reason=f"not run: {item.answer.state}")
         return wanted
 
-    def _corrected(self, connection: Connection, claim: Claim, pack: Pack) -> Any | None:
-        """The result this run replaces: the one the job names, else the one of the same study."""
+    def _corrected(self, connection: Connection, item: Read, pack: Pack) -> Any | None:
+        """The result this run replaces: the one the job names, else the one of the same episode."""
+        claim = item.claim
         named = claim.refs.get("corrects")
         if named is not None:
             row = results.prediction(connection, named)
             # Two corrections in a row name the same result; the second replaces the first's.
-            newer = [r for r in self._of_study(connection, claim, pack) if r.lineage == row.lineage]
+            newer = [
+                r for r in self._of_episode(connection, item, pack) if r.lineage == row.lineage
+            ]
             if newer or row.state != "misfiled" or claim.refs["why"] == "parted":
                 return newer[-1] if newer else row if row.state == "withdrawn" else None
-        return next(iter(self._of_study(connection, claim, pack)), None)
+        return next(iter(self._of_episode(connection, item, pack)), None)
 
-    def _of_study(self, connection: Connection, claim: Claim, pack: Pack) -> list[Any]:
-        """Standing results of the job's study."""
+    def _of_episode(self, connection: Connection, item: Read, pack: Pack) -> list[Any]:
+        """Standing results of the job's study, or of the same index time where it has none."""
+        refs = item.claim.refs
+        t0 = _moment(refs.get("t0")) or item.answer.t0
         return [
             row
-            for row in results.current(connection, claim.refs["person"], pack.manifest.id)
-            if any(
-                i["study_instance_uid"] == claim.refs["study"]
-                for i in row.body["prediction"]["instances"]
-            )
+            for row in results.current(connection, refs["person"], pack.manifest.id)
+            if _is_of(row.body["prediction"], refs["study"], t0)
         ]
 
     def _new(
@@ -296,6 +317,16 @@ class Assess:
         )
         jobs.add(connection, [(self._parts.id(), job)], now=now)
         return {"deliver"}
+
+
+def _is_of(prediction: Mapping[str, Any], study: str | None, t0: datetime | None) -> bool:
+    if study is not None:
+        return any(i["study_instance_uid"] == study for i in prediction["instances"])
+    return t0 is not None and datetime.fromisoformat(prediction["t0"]) == t0
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _again(key: str, salt: object) -> str:

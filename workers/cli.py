@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from workers.cohort import app as cohort
+from workers.ending import errors, explained, stop
 from workers.pack import app as pack_app
 from workers.settings import BadSettings, Settings
 
@@ -29,17 +28,11 @@ app.add_typer(codes, name="codes")
 app.add_typer(cohort, name="cohort")
 app.add_typer(pack_app, name="pack")
 console = Console()
-errors = Console(stderr=True)
 
 
 def main() -> None:
     """Entry point of the distribution."""
     app()
-
-
-def _stop(reason: str, status: int = 1) -> NoReturn:
-    errors.print(f"[red]oncord:[/] {reason}", highlight=False)
-    raise typer.Exit(status)
 
 
 def _settings() -> Settings:
@@ -48,24 +41,9 @@ def _settings() -> Settings:
     try:
         settings = Settings.from_environment()
     except BadSettings as error:
-        _stop(str(error), 2)
+        stop(str(error), 2)
     configure(settings.log_format)
     return settings
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Errors of ours as one line and a status, not as a traceback."""
-    from interop.errors import InteropError  # noqa: PLC0415
-
-    try:
-        yield
-    except BadSettings as error:
-        _stop(str(error), 2)
-    except InteropError as error:
-        _stop(str(error))
-    except OSError as error:
-        _stop(f"{error.strerror or error}")
 
 
 @app.command()
@@ -85,7 +63,7 @@ def serve() -> None:
     async def run() -> None:
         await Service(build(settings, migrate=True)).run(started)
 
-    with _explained():
+    with explained():
         uvloop.run(run())
 
 
@@ -96,7 +74,7 @@ def worker(
 ) -> None:
     """Work one queue; one process per core for `ledger`, one per GPU for `gpu`."""
     if queue not in ("ledger", "gpu"):
-        _stop("queue is ledger or gpu", 2)
+        stop("queue is ledger or gpu", 2)
     _settings()
     os.environ["ONCORD_WORKER"] = queue
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -131,7 +109,7 @@ def demo(
     try:
         status = play(console, once=once, report=report, seed=seed, study=study)
     except UnknownStudy as error:
-        _stop(str(error), 2)
+        stop(str(error), 2)
     raise typer.Exit(status)
 
 
@@ -151,11 +129,11 @@ def train(
     from rich.progress import Progress, TaskID  # noqa: PLC0415
 
     if pack != "liver_dx":
-        _stop("liver_dx is the pack that can be trained", 2)
+        stop("liver_dx is the pack that can be trained", 2)
     try:
         from inference.training.train import train_liver_dx  # noqa: PLC0415
     except ImportError as error:
-        _stop(f"training needs the extra `train` ({error.name} is missing)", 2)
+        stop(f"training needs the extra `train` ({error.name} is missing)", 2)
     with Progress(console=console) as progress:
         tasks: dict[str, TaskID] = {}
 
@@ -182,7 +160,7 @@ def pull(
 
     settings = _settings()
     bad = 0
-    with _explained():
+    with explained():
         run = Pull(settings)
         found = run.find(study or (), accession or ())
         for done in track(run.pull(found), "pulling", total=len(found), console=errors):
@@ -193,7 +171,7 @@ def pull(
                 told = f"{done.pulled.stored} stored, {done.pulled.refused} refused of {counted}"
             console.print(f"{done.study_instance_uid}: {told}", highlight=False, soft_wrap=True)
     if bad or not found:
-        _stop(f"{bad} of {len(found)} did not come whole")
+        stop(f"{bad} of {len(found)} did not come whole")
 
 
 @app.command()
@@ -217,7 +195,7 @@ def migrate() -> None:
     from interop.migrations import upgrade  # noqa: PLC0415
 
     settings = _settings()
-    with _explained():
+    with explained():
         upgrade(open_ledger(settings.database_url))
     console.print("schema is up to date")
 
@@ -237,7 +215,7 @@ def replay(
     from workers.replay import replay_message  # noqa: PLC0415
 
     settings = _settings()
-    with _explained():
+    with explained():
         parts = build(settings)
         chosen = messages.ids(
             parts.engine, since=_utc(since), until=_utc(until), states=state or (), kind=kind
@@ -255,7 +233,7 @@ def identity() -> None:
     from workers.parts import build  # noqa: PLC0415
 
     settings = _settings()
-    with _explained(), writing(build(settings).engine) as connection:
+    with explained(), writing(build(settings).engine) as connection:
         changed = persons.rebuild(connection)
     console.print(f"{changed} identifiers named another person")
 
@@ -271,7 +249,7 @@ def quarantine_ls() -> None:
     from workers.parts import build  # noqa: PLC0415
 
     settings = _settings()
-    with _explained():
+    with explained():
         parts = build(settings)
         rows = messages.listing(parts.engine, states=("quarantined", "parked", "rejected"))
         waiting = jobs.parked(parts.engine)
@@ -298,7 +276,7 @@ def quarantine_show(
     from workers.parts import build  # noqa: PLC0415
 
     settings = _settings()
-    with _explained():
+    with explained():
         parts = build(settings)
         with reading(parts.engine) as connection:
             row = messages.get(connection, message)
@@ -328,10 +306,10 @@ def quarantine_replay(
     from workers.replay import replay_item  # noqa: PLC0415
 
     settings = _settings()
-    with _explained():
+    with explained():
         what = replay_item(build(settings), item, same_patient=same_patient)
     if what is None:
-        _stop(f"nothing of number {item} is set aside")
+        stop(f"nothing of number {item} is set aside")
     console.print(f"{what} {item} queued again")
 
 
@@ -342,28 +320,33 @@ def quarantine_drop(item: int) -> None:
     from workers.replay import drop_item  # noqa: PLC0415
 
     settings = _settings()
-    with _explained():
+    with explained():
         what = drop_item(build(settings), item)
     if what is None:
-        _stop(f"nothing of number {item} is set aside")
+        stop(f"nothing of number {item} is set aside")
     console.print(f"{what} {item} dropped")
 
 
 @codes.command("unmapped")
 def codes_unmapped() -> None:
-    """List local codes and unknown units of the record, most frequent first."""
+    """List local codes and answers, unknown and missing units of the record."""
     from workers.parts import build  # noqa: PLC0415
     from workers.unmapped import listed  # noqa: PLC0415
 
     settings = _settings()
-    with _explained():
+    with explained():
         items = listed(build(settings))
-    table = Table("sender", "system", "code", "text", "times", "last seen", "now")
+    table = Table("sender", "system", "code", "of", "text", "why", "times", "last seen")
     for item in items:
-        last = item.last.isoformat(timespec="seconds")
-        now = "mapped: replay it" if item.mended else ""
         table.add_row(
-            item.sender, item.system, item.code or "(blank)", item.text, str(item.count), last, now
+            item.sender,
+            item.system,
+            item.code or "(blank)",
+            item.of,
+            item.text,
+            "mapped: replay it" if item.mended else item.why,
+            str(item.count),
+            item.last.isoformat(timespec="seconds"),
         )
     console.print(table)
 
@@ -373,6 +356,7 @@ def codes_replay(
     sender: Annotated[str | None, typer.Argument(help="Interface")] = None,
     system: Annotated[str | None, typer.Argument(help="As sent; `unit` for a unit")] = None,
     code: Annotated[str | None, typer.Argument(help="The code, or the unit as sent")] = None,
+    of: Annotated[str, typer.Option(help="Only of this question, as listed: `L|AFP`")] = "",
     everything: Annotated[
         bool, typer.Option("--all", help="All that is listed and the maps know now")
     ] = False,
@@ -382,11 +366,11 @@ def codes_replay(
     from workers.unmapped import replay_code, replay_mended  # noqa: PLC0415
 
     settings = _settings()
-    with _explained():
+    with explained():
         if everything and sender is None:
             count = replay_mended(build(settings))
         elif not everything and sender is not None and system is not None and code is not None:
-            count = replay_code(build(settings), sender, system, code)
+            count = replay_code(build(settings), sender, system, code, of)
         else:
-            _stop("name sender, system and code, or --all", 2)
+            stop("name sender, system and code, or --all", 2)
     console.print(f"{count} messages queued again")

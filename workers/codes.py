@@ -1,4 +1,4 @@
-"""Code maps: each sender's local codes and units, as CSV files beside the site file.
+"""Code maps: each sender's local codes, answers and units, as CSV files beside the site file.
 
 `codes/site.csv` is read for every sender, `codes/<interface>.csv` for one, whose rows come first.
 A changed folder is read again between two drains, as a whole or not at all. What a mapping does
@@ -10,21 +10,34 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import structlog
 
-from mappings.codes import LOCAL, LOINC, UCUM, is_loinc, is_standard, system_uri
+from mappings.codes import (
+    LOCAL,
+    LOINC,
+    QUESTION,
+    SNOMED,
+    UCUM,
+    is_loinc,
+    is_loinc_answer,
+    is_snomed,
+    is_standard,
+    system_uri,
+)
 from mappings.record import Code
 from mappings.site import Site
+from mappings.tables import table
 from mappings.units import is_ucum
 from workers.settings import BadSettings
 
 log = structlog.get_logger()
 
 COLUMNS = ("system", "code", "display", "target_system", "target", "target_display")
+# The question whose bare numbers or whose answers a row is of; the column may be left out.
+OF = "of"
 # The name under which units stand in the system column, and in the work list.
 UNIT = "unit"
 _EVERY = "site"
@@ -45,13 +58,14 @@ class CodeMap:
     Attributes:
         codes: Local codes, by system URI and code, to standard ones.
         units: Unit text as sent, to UCUM.
+        default_units: UCUM unit of numbers without one, by system URI and code of the question.
+        answers: Local answers by system URI and code of the question, then their own.
     """
 
-    codes: Mapping[tuple[str, str], Code]
-    units: Mapping[str, str]
-
-
-_NOTHING = CodeMap(MappingProxyType({}), MappingProxyType({}))
+    codes: dict[tuple[str, str], Code] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    default_units: dict[tuple[str, str], str] = field(default_factory=dict)
+    answers: dict[tuple[str, str, str, str], Code] = field(default_factory=dict)
 
 
 def read(path: Path) -> CodeMap:
@@ -60,26 +74,53 @@ def read(path: Path) -> CodeMap:
     Raises:
         BadCodeMap: It cannot be read, or a row maps nothing, twice, or to what is no code.
     """
-    codes: dict[tuple[str, str], Code] = {}
-    units: dict[str, str] = {}
-    lines: dict[tuple[str, str], int] = {}
+    made = CodeMap()
+    lines: dict[tuple[str, str, str], int] = {}
     for line, row in _rows(path):
-        code = row["code"]
         system = UNIT if row["system"] == UNIT else system_uri(row["system"])
-        if not code or not row["target"]:
-            raise BadCodeMap(path.name, line, "code and target are needed")
-        if (system, code) in lines:
-            told = lines[system, code]
+        place = (row[OF], system, row["code"])
+        if place in lines:
+            told = lines[place]
             raise BadCodeMap(path.name, line, f"the code is mapped in line {told} already")
-        lines[system, code] = line
-        target = _target(row, path.name, line)
-        if system == UNIT:
-            units[code] = target.code
-        elif is_standard(system):
-            raise BadCodeMap(path.name, line, "codes of a standard system are not mapped")
-        else:
-            codes[system, code] = target
-    return CodeMap(codes, units)
+        lines[place] = line
+        _put(made, system, row, path.name, line)
+    return made
+
+
+def _put(made: CodeMap, system: str, row: Mapping[str, str], file: str, line: int) -> None:
+    """One row where it belongs.
+
+    Raises:
+        BadCodeMap: It maps nothing, or to what is no code.
+    """
+    code, of = row["code"], row[OF]
+    bare = system == UNIT and bool(of)
+    if not row["target"] or not (code or bare):
+        raise BadCodeMap(file, line, "code and target are needed")
+    if bare and code:
+        raise BadCodeMap(file, line, "the unit of one question is of numbers without a unit")
+    target = _target(row, file, line)
+    if system == UNIT and not of:
+        made.units[code] = target.code
+        return
+    if is_standard(system):
+        raise BadCodeMap(file, line, "codes of a standard system are not mapped")
+    if not of:
+        made.codes[system, code] = target
+        return
+    asked = question(of)
+    if asked is None:
+        raise BadCodeMap(file, line, "of is the system and code of a question: L|AFP")
+    if bare:
+        made.default_units[asked] = target.code
+    else:
+        made.answers[*asked, system, code] = target
+
+
+def question(text: str) -> tuple[str, str] | None:
+    """System URI and code of `L|AFP` or `LN|1834-1`; None where it is neither."""
+    system, bar, code = text.rpartition("|")
+    return (system_uri(system), code.strip()) if bar and code.strip() else None
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -97,15 +138,16 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise BadCodeMap(path.name, text.count("\n") + 1, "the last line does not end")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        if tuple(next(reader, ())) != COLUMNS:
-            raise BadCodeMap(path.name, 1, f"the columns are {','.join(COLUMNS)}")
+        columns = tuple(next(reader, ()))
+        if columns not in (COLUMNS, (*COLUMNS, OF)):
+            raise BadCodeMap(path.name, 1, f"the columns are {','.join(COLUMNS)}, and {OF}")
         for cells in reader:
             if not any(cells):
                 continue
-            if len(cells) != len(COLUMNS):
-                raise BadCodeMap(path.name, reader.line_num, f"not {len(COLUMNS)} cells")
+            if len(cells) != len(columns):
+                raise BadCodeMap(path.name, reader.line_num, f"not {len(columns)} cells")
             stripped = (cell.strip() for cell in cells)
-            yield reader.line_num, dict(zip(COLUMNS, stripped, strict=True))
+            yield reader.line_num, {OF: "", **dict(zip(columns, stripped, strict=True))}
     except csv.Error as error:
         raise BadCodeMap(path.name, reader.line_num, "not CSV") from error
 
@@ -118,8 +160,12 @@ def _target(row: Mapping[str, str], file: str, line: int) -> Code:
         raise BadCodeMap(file, line, "units, and nothing else, are mapped to UCUM")
     if system == UCUM and not is_ucum(code):
         raise BadCodeMap(file, line, "target is not a UCUM unit")
-    if system == LOINC and not is_loinc(code):
+    if system == LOINC and not (is_loinc(code) or is_loinc_answer(code)):
         raise BadCodeMap(file, line, "target is not a LOINC code: its check digit is wrong")
+    if system == SNOMED and not is_snomed(code):
+        raise BadCodeMap(file, line, "target is not a SNOMED CT concept: its check digit is wrong")
+    if system == QUESTION and code not in table("questions"):
+        raise BadCodeMap(file, line, f"target is none of {', '.join(table('questions'))}")
     return Code(system, code, row["target_display"])
 
 
@@ -190,12 +236,19 @@ class Senders(Mapping[str, Site]):
         for name in maps:
             if name != _EVERY and name not in self._plain:
                 raise BadCodeMap(f"{name}.csv", 1, "no interface has this name")
-        every = maps.get(_EVERY, _NOTHING)
+        every = maps.get(_EVERY, CodeMap())
         return {
-            name: replace(
-                site,
-                code_maps={**every.codes, **maps.get(name, _NOTHING).codes},
-                unit_aliases={**every.units, **maps.get(name, _NOTHING).units},
-            )
+            name: _knowing(site, every, maps.get(name, CodeMap()))
             for name, site in self._plain.items()
         }
+
+
+def _knowing(site: Site, every: CodeMap, own: CodeMap) -> Site:
+    """A sender with the maps of all and its own, which come first."""
+    return replace(
+        site,
+        code_maps={**every.codes, **own.codes},
+        unit_aliases={**every.units, **own.units},
+        default_units={**every.default_units, **own.default_units},
+        answer_maps={**every.answers, **own.answers},
+    )

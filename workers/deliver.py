@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, cast
 
 import structlog
 from sqlalchemy import Connection
 
+from inference import heads
+from inference.conform import outcome_name
+from inference.manifest import Manifest
 from inference.packs import Pack
 from inference.prediction import Prediction
 from interop import metrics
@@ -31,9 +36,8 @@ from workers.parts import Parts
 
 log = structlog.get_logger()
 
-# Local code of what a pack asks, and how its report is coded (writeback.md 1.7).
-_REPORT_CODE = Code("http://loinc.org", "18748-4", "Diagnostic imaging study")
-_CATEGORY = Code("http://terminology.hl7.org/CodeSystem/v2-0074", "RAD", "Radiology")
+_LOINC = "http://loinc.org"
+_CATEGORIES = "http://terminology.hl7.org/CodeSystem/v2-0074"
 
 
 class Deliver:
@@ -208,7 +212,7 @@ class Deliver:
         corrects.
         """
         prediction = Prediction.from_json(stored.body["prediction"])
-        site = self._parts.site
+        site, report = self._parts.site, pack.manifest.report
         inputs = tuple(_input(item) for item in stored.body["inputs"])
         times = [i.when for i in inputs if i.when is not None and i.kind != "Patient"]
         t0 = When.instant(prediction.t0)
@@ -223,42 +227,53 @@ class Deliver:
                 f"{site.namespace}/ai-question", prediction.question, pack.manifest.title
             ),
             title=pack.manifest.title,
-            report_code=_REPORT_CODE,
-            category=_CATEGORY,
+            report_code=Code(_LOINC, report.code, report.display),
+            category=Code(_CATEGORIES, report.category, report.category_display),
             issued=row.created_at,
             effective=max([t0, *times], key=lambda when: when.earliest),
-            outcomes=_outcomes(prediction),
-            exclusive=True,
+            outcomes=_outcomes(pack.manifest, prediction),
             inputs=inputs,
             contributions=dict(prediction.contributions_logit),
             missing=tuple(f"{m.input}: {m.reason}; {m.handling}" for m in prediction.missing),
-            warnings=prediction.ood_reasons,
+            warnings=(*prediction.ood_reasons, *_recalibrated(prediction)),
             model=self._parts.model(pack),
             study_instance_uids=tuple(sorted({i.study_instance_uid for i in prediction.instances})),
             namespace=site.namespace,
             organization=site.organization,
             correction=_correction(row.status, stored, earlier),
             scale=site.scale,
+            interval_level=prediction.interval or 0.9,
         )
 
 
-def _outcomes(prediction: Prediction) -> tuple[Outcome, ...]:
+def _outcomes(manifest: Manifest, prediction: Prediction) -> tuple[Outcome, ...]:
     """The classes; the tier and the locked threshold belong to the positive one."""
     day = When(prediction.t0.replace(tzinfo=None), "day")
     return tuple(
         Outcome(
             code=Code(o.system, o.code, o.display) if o.system else None,
-            text=o.display,
-            local=o.code,
+            text=heads.words(manifest, o),
+            local=outcome_name(o).replace("/", "-"),
             probability=o.probability,
-            interval=(o.low, o.high),
+            interval=None if o.low is None or o.high is None else (o.low, o.high),
             tier=prediction.tier if number == 0 else None,
             threshold=prediction.threshold if number == 0 else None,
             start=day,
-            end=day,
+            end=_later(day, o.horizon_days),
         )
         for number, o in enumerate(prediction.outcomes)
     )
+
+
+def _recalibrated(prediction: Prediction) -> Sequence[str]:
+    """Nobody shall take a site's own figures for the maker's."""
+    if not prediction.recalibration:
+        return ()
+    return (f"the probability was recalibrated at this site: version {prediction.recalibration}",)
+
+
+def _later(day: When, days: int | None) -> When:
+    return replace(day, value=day.value + timedelta(days=days)) if days else day
 
 
 def _input(item: Mapping[str, Any]) -> Input:

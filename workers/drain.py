@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy import Engine
 from structlog.contextvars import bound_contextvars
 
+from inference.errors import InferenceError
 from interop.errors import InteropError, LedgerUnavailable, LostLease, Permanent, Transient
 from interop.ledger import jobs
 from interop.ledger.engine import writing
@@ -149,7 +150,7 @@ def describe(error: BaseException) -> str:
     """Our errors by their sentence, anything else by its class: texts of others may quote data."""
     if isinstance(error, (Transient, Permanent)):
         return error.reason
-    if isinstance(error, MappingError):
+    if isinstance(error, (MappingError, InferenceError)):
         return str(error)
     return f"{type(error).__module__}.{type(error).__name__}"
 

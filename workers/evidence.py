@@ -7,7 +7,7 @@ which runs as soon as the pack is ready; a corrected input re-runs what used it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from inference.eligibility import Readiness
 from inference.features import value_digest
 from inference.protocol import Protocol
 from inference.rules import StudySummary
+from inference.standing import holds
 from interop.ledger import decisive, following, images, jobs, results
 from interop.ledger import entries as record_rows
 from interop.ledger.jobs import NewJob
@@ -40,12 +41,15 @@ class Foreseen:
         epoch: The person's epoch it was worked out for, this message counted.
         news: The message's entries that tell anything new.
         answers: Protocol → readiness and its JSON, of those whom the news concern.
+        holding: Protocol → when its standing answer was worked out, of those whom the news concern
+            and whose answer they cannot change.
     """
 
     person: str | None
     epoch: int
     news: Sequence[Entry]
     answers: Mapping[str, tuple[Readiness, dict[str, Any]]]
+    holding: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class Evidence:
@@ -68,13 +72,18 @@ class Evidence:
         person = known[0] if known else None
         fresh = [entry for conversion in found for entry in conversion.entries]
         epoch = record_rows.epoch_of(connection, person) if person else 0
-        news = _news(connection, person, fresh, self._parts.now())
+        reader = decisive.Reader(connection, person) if person is not None else None
+        news = _news(reader, fresh, self._parts.now())
+        concerned = [p for p in self._parts.protocols if _concerns(p, news)]
+        holding = {}
+        if person is not None and reader is not None:
+            holding = _holding(connection, person, reader, concerned, news)
         answers = {}
-        for protocol in self._parts.protocols:
-            if _concerns(protocol, news):
-                answer = self.readiness(connection, person, protocol, fresh)
+        for protocol in concerned:
+            if protocol.id not in holding:
+                answer = self.readiness(connection, person, protocol, fresh, reader)
                 answers[protocol.id] = (answer, answer.to_json())
-        return Foreseen(person, epoch + 1, news, answers)
+        return Foreseen(person, epoch + 1, news, answers, holding)
 
     def changed(
         self,
@@ -98,6 +107,8 @@ class Evidence:
         news = fresh if foreseen is None else foreseen.news
         for protocol in self._parts.protocols:
             fired = eligibility.fired(protocol, live) if live else None
+            if fired is None and _still_holds(connection, person, protocol, foreseen):
+                continue
             if fired is not None or _concerns(protocol, news):
                 event = f"message/{message}"
                 text = fired.text if fired else None
@@ -182,12 +193,13 @@ class Evidence:
         person: str | None,
         protocol: Protocol,
         fresh: Sequence[Entry] = (),
+        reader: decisive.Reader | None = None,
     ) -> Readiness:
         """What the pack says of the person now, with entries that are about to be stored."""
         now = self._parts.now()
         rows = images.studies_of(connection, person) if person is not None else []
         studies = [study_summary(row) for row in rows]
-        record = known_of(connection, person, protocol, studies, now, fresh)
+        record = known_of(connection, person, protocol, studies, now, fresh, reader=reader)
         return eligibility.readiness(protocol, record, studies, now)
 
     def _overtaken(
@@ -214,7 +226,8 @@ class Evidence:
         changed: str = "",
     ) -> None:
         """Queue a standing result to be made anew."""
-        instances = row.body["prediction"]["instances"]
+        made = row.body["prediction"]
+        instances = made["instances"]
         self._start(
             connection,
             person,
@@ -222,7 +235,7 @@ class Evidence:
             why=why,
             event=f"message/{message}",
             study=next((i["study_instance_uid"] for i in instances), None),
-            more={"corrects": row.id, "changed": changed},
+            more={"corrects": row.id, "changed": changed, "t0": made["t0"]},
         )
 
     def _differs(self, row: Any, versions: Sequence[Entry]) -> bool:
@@ -273,17 +286,15 @@ class Evidence:
         return bool(newest[-1].created_at > self._parts.now() - timedelta(hours=interval))
 
 
-def _news(
-    connection: Connection, person: str | None, fresh: Sequence[Entry], now: datetime
-) -> list[Entry]:
+def _news(reader: decisive.Reader | None, fresh: Sequence[Entry], now: datetime) -> list[Entry]:
     """Entries but those that repeat who the patient is and which visit this is.
 
     Every result of a laboratory does, and nothing follows from it.
     """
     repeated = [e for e in fresh if e.kind in ("patient", "encounter")]
-    if person is None or not repeated:
+    if reader is None or not repeated:
         return list(fresh)
-    stored = decisive.newest(connection, person, {e.key for e in repeated}, now)
+    stored = reader.newest({e.key for e in repeated}, now)
     told = [replace(e, seq=_AFTER_ALL_STORED + n) for n, e in enumerate(repeated)]
     before, after = (
         {e.key: (e.status, e.code, e.value, e.effective, e.details) for e in record.entries}
@@ -296,10 +307,46 @@ def _news(
     return [e for e in fresh if e.kind not in ("patient", "encounter") or e.key not in same]
 
 
+def _holding(
+    connection: Connection,
+    person: str,
+    reader: decisive.Reader,
+    protocols: Sequence[Protocol],
+    news: Sequence[Entry],
+) -> dict[str, datetime]:
+    """Protocols whose standing answer the news cannot change, and when it was worked out."""
+    found: dict[str, datetime] = {}
+    for protocol in protocols:
+        row = results.readiness(connection, person, protocol.id)
+        # An assessment that was opened and waits is looked at each time.
+        if row is not None and not row.trigger and holds(protocol, row.body or {}, news):
+            found[protocol.id] = row.updated_at
+    if not found:
+        return found
+    asked = frozenset().union(*(protocol.codes for protocol in protocols))
+    read = [entry for entry in news if not asked.isdisjoint(_codes(entry))]
+    return {} if reader.met(read) else found
+
+
+def _still_holds(
+    connection: Connection, person: str, protocol: Protocol, foreseen: Foreseen | None
+) -> bool:
+    """Whether the standing answer is the one that was foreseen to hold."""
+    if foreseen is None or protocol.id not in foreseen.holding:
+        return False
+    row = results.readiness(connection, person, protocol.id)
+    return row is not None and row.updated_at == foreseen.holding[protocol.id]
+
+
 def _concerns(protocol: Protocol, fresh: Sequence[Entry]) -> bool:
     """Whether the pack reads any of these entries' codes, or what is no observation (rule 22)."""
-    codes = {c.code for e in fresh for c in ((e.code, *e.alternates) if e.code else ())}
-    return bool(codes & protocol.codes) or any(e.kind != "observation" for e in fresh)
+    codes = protocol.codes
+    return any(e.kind != "observation" or not codes.isdisjoint(_codes(e)) for e in fresh)
+
+
+def _codes(entry: Entry) -> set[str]:
+    """Bare codes of all codings of an entry."""
+    return {c.code for c in ((entry.code, *entry.alternates) if entry.code else ())}
 
 
 def _value(entry: Entry) -> str:
@@ -314,28 +361,31 @@ def known_of(
     studies: Sequence[StudySummary],
     now: datetime,
     fresh: Sequence[Entry] = (),
+    at: datetime | None = None,
+    reader: decisive.Reader | None = None,
 ) -> PatientRecord:
-    """What of a person's record a pack reads, as of now; with entries about to be stored."""
+    """What of a person's record a pack reads, as of now; with entries about to be stored.
+
+    `at` is the index time of an assessment that is made anew, `reader` one who was asked before.
+    """
+    if reader is None and person is not None:
+        reader = decisive.Reader(connection, person)
     study = eligibility.index_study(protocol, studies, now)
     record = PatientRecord(entries=(), as_of=now)
     if protocol.index.on == "procedure":
-        record = _read(connection, person, eligibility.asked(protocol, None, now), fresh)
-    t0 = eligibility.index_time(protocol, record, study, now)
-    record = _read(connection, person, eligibility.asked(protocol, t0, now, whole=()), fresh)
+        record = _read(reader, eligibility.asked(protocol, None, now), fresh)
+    t0 = eligibility.index_time(protocol, record, study, now, at)
+    record = _read(reader, eligibility.asked(protocol, t0, now, whole=()), fresh)
     if t0 is None:
         return record
     whole = eligibility.unserved(protocol, record, t0, now)
     if not whole:
         return record
-    return _read(connection, person, eligibility.asked(protocol, t0, now, whole=whole), fresh)
+    return _read(reader, eligibility.asked(protocol, t0, now, whole=whole), fresh)
 
 
-def _read(
-    connection: Connection, person: str | None, wanted: Wanted, fresh: Sequence[Entry]
-) -> PatientRecord:
-    found = decisive.Found([])
-    if person is not None:
-        found = decisive.of_person(connection, person, wanted, fresh)
+def _read(reader: decisive.Reader | None, wanted: Wanted, fresh: Sequence[Entry]) -> PatientRecord:
+    found = decisive.Found([]) if reader is None else reader.of(wanted, fresh)
     told = [
         replace(entry, seq=_AFTER_ALL_STORED + number)
         for number, entry in enumerate(wanted.concerns(fresh))

@@ -1,64 +1,67 @@
-"""`oncord pack`: packs looked at, checked, tried and signed before a site runs them.
+"""`oncord pack`: packs begun, looked at, checked, tried and signed before a site runs them.
 
-Nothing here writes anywhere but `sign`, and that only pack.sig. Source: model-rules 26, 27.
+Only `init`, `seal`, `example` and `sign` write, and only into the pack's folder.
+Source: model-rules 26, 27.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from workers.settings import BadSettings, Settings
+from workers.ending import explained, stop
+from workers.settings import Settings
 
 if TYPE_CHECKING:
     from inference.assess import Case
     from inference.packs import Pack
-    from mappings.conversion import Conversion, Finding
-    from mappings.record import PatientRecord, Source
-    from mappings.site import Site
+    from mappings.record import PatientRecord
 
-app = typer.Typer(no_args_is_help=True, help="Models as folders of data: check, try, sign.")
+app = typer.Typer(no_args_is_help=True, help="Models as folders of data: begin, check, try, sign.")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _console = Console(soft_wrap=True, highlight=False, markup=False)
-_errors = Console(stderr=True, soft_wrap=True, highlight=False)
-_LARGEST_RECORD = 64 << 20
 
 Folder = Annotated[Path, typer.Argument(help="Folder with a pack.toml")]
+RecordFile = Annotated[Path, typer.Argument(help="Entries as in examples/, FHIR JSON or HL7 v2")]
+AsOf = Annotated[datetime | None, typer.Option(help="What was known then (UTC); of a message: now")]
+Authority = Annotated[
+    list[str] | None, typer.Option(help="Whose patient identifiers a message has, as sent")
+]
 
 
-class BadRecord(ValueError):
-    """A file that is no record of one patient; the text says what it lacks, never a value."""
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; its name is the pack's id")],
+    graphs: Annotated[list[Path], typer.Option("--from", help="ONNX graph; repeat in their order")],
+    weights: Annotated[
+        list[Path] | None, typer.Option(help="File with weights of the last graph, as it names it")
+    ] = None,
+) -> None:
+    """Begin a pack from ONNX graphs: what they tell is filled in, what is not says TODO."""
+    from inference import drafting  # noqa: PLC0415
+
+    with explained():
+        drafting.begin(folder, graphs, weights or ())
+    _console.print(f"{folder}/pack.toml: write what says TODO, then `oncord pack seal {folder}`")
 
 
-def _stop(reason: str, status: int = 1) -> NoReturn:
-    _errors.print("[red]oncord:[/] ", end="")
-    _errors.print(reason, markup=False)
-    raise typer.Exit(status)
+@app.command()
+def seal(folder: Folder) -> None:
+    """Write size and SHA-256 of every file of the folder into pack.toml."""
+    from inference import listing  # noqa: PLC0415
 
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Errors of ours as one line and a status, not as a traceback."""
-    from inference.errors import InferenceError  # noqa: PLC0415  start-up time of `--help`
-    from mappings.errors import MappingError  # noqa: PLC0415
-
-    try:
-        yield
-    except BadSettings as error:
-        _stop(str(error), 2)
-    except (InferenceError, MappingError, BadRecord) as error:
-        _stop(str(error))
-    except OSError as error:
-        _stop(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    with explained():
+        count = listing.seal(folder)
+    _console.print(f"{count} files listed")
 
 
 @app.command("list")
@@ -66,7 +69,7 @@ def list_() -> None:
     """List the packs found in the site's folders, and those refused with the reason."""
     from inference.packs import discover  # noqa: PLC0415
 
-    with _explained():
+    with explained():
         found = discover(Settings.from_environment().pack_folders)
     for pack in found.packs:
         _console.print(f"{_name(pack)}, {pack.manifest.training_data.kind} training data")
@@ -80,12 +83,12 @@ def show(pack: Annotated[str, typer.Argument(help="Id of a pack in the site's fo
     """Say what a pack is for, asks, reads and gives."""
     from inference.packs import discover  # noqa: PLC0415
 
-    with _explained():
+    with explained():
         found = discover(Settings.from_environment().pack_folders)
     one = next((p for p in found.packs if p.manifest.id == pack), None)
     if one is None:
         known = ", ".join(p.manifest.id for p in found.packs) or "none"
-        _stop(f"no pack {pack}; there is {known}", 2)
+        stop(f"no pack {pack}; there is {known}", 2)
     for line in described(one):
         _console.print(line)
 
@@ -131,45 +134,39 @@ def check(folder: Folder) -> None:
 
 def checked(folder: Path) -> Iterator[Line]:
     """Everything that `packs.load` and the pack's own examples ask; ends at what hides the rest."""
-    from inference import packs, session  # noqa: PLC0415
+    from inference import drafting, fitting, packs  # noqa: PLC0415
     from inference.errors import PackRefused, SessionRefused  # noqa: PLC0415
 
     try:
-        pack = packs.load(folder)
+        if open_ends := list(drafting.open_ends(folder)):
+            yield from (Line("manifest", False, text) for text in open_ends)
+            return
+        pack = packs.verified(folder)
     except PackRefused as error:
         yield Line("files", False, str(error))
         return
-    yield Line("files", True, f"{len(pack.contents)} files have the listed SHA-256")
+    yield Line("files", True, f"{len(pack.manifest.files)} files have the listed SHA-256")
     yield Line("manifest", True, _name(pack))
     expires = pack.manifest.release.expires
     if expires is not None:
-        over = datetime.now(UTC).date() > expires
+        over = pack.manifest.release.expired(datetime.now(UTC).date())
         yield Line("release", not over, f"{'expired on' if over else 'good until'} {expires}")
-    loads = True
-    for graph in pack.manifest.graphs:
-        try:
-            session.warm(graph.file, pack.graph(graph.role))
-        except SessionRefused as error:
-            loads = False
-            yield Line("graph", False, str(error))
-        else:
-            yield Line("graph", True, f"{graph.role} loads")
-    if loads:
-        yield from conformed(pack)
+    try:
+        for graph in fitting.check(pack.manifest, pack.lexicon, pack.graph):
+            yield Line("graph", True, f"{graph} loads and fits")
+    except (SessionRefused, PackRefused) as error:
+        yield Line("graph", False, str(error))
+        return
+    yield from conformed(pack)
 
 
 @app.command()
 def conform(folder: Folder) -> None:
     """Run the pack's examples and compare each figure, from features to the probability."""
     from inference import packs  # noqa: PLC0415
-    from inference.errors import SessionRefused  # noqa: PLC0415
 
-    with _explained():
-        pack = packs.load(folder)
-        try:
-            lines = list(conformed(pack, every=True))
-        except SessionRefused as error:
-            lines = [Line("graph", False, str(error))]
+    with explained():
+        lines = list(conformed(packs.load(folder), every=True))
     _tell(lines)
 
 
@@ -179,25 +176,82 @@ def conformed(pack: Pack, *, every: bool = False) -> Iterator[Line]:
     Args:
         pack: Verified.
         every: A line for each figure, instead of one for each example.
-
-    Raises:
-        SessionRefused: a graph does not load.
     """
     from inference import conform as own_test  # noqa: PLC0415
-    from inference.errors import PackRefused  # noqa: PLC0415
+    from inference.errors import PackRefused, SessionRefused  # noqa: PLC0415
 
-    try:
-        found = own_test.check(pack)
-    except PackRefused as error:
-        yield Line("example", False, str(error))
-        return
-    if not found:
-        yield Line("example", False, f"{own_test.FOLDER} has no example: nothing was compared")
-    for one in found:
-        told = one.off if every else {"all figures": one.off_by}
-        for figure, off in told.items():
-            text = f"{one.example}: {figure} differs by {off:.2g}"
-            yield Line("example", off <= own_test.TOLERANCE, text)
+    for precision in (None, *sorted({v.precision for v in pack.manifest.variants})):
+        try:
+            found = own_test.check(pack, precision=precision)
+        except (PackRefused, SessionRefused) as error:
+            yield Line("example", False, str(error))
+            return
+        if not found:
+            yield Line("example", False, f"{own_test.FOLDER} has no example: nothing was compared")
+        limit = own_test.tolerance(pack, precision)
+        for one in found:
+            told = one.off if every else {"all figures": one.off_by}
+            name = one.example + (f" in {precision}" if precision else "")
+            for figure, off in told.items():
+                yield Line("example", off <= limit, f"{name}: {figure} differs by {off:.2g}")
+
+
+@app.command()
+def example(
+    folder: Folder,
+    name: Annotated[str, typer.Argument(help="Name of the example")],
+    record: RecordFile,
+    expect: Annotated[
+        list[str], typer.Option(help="FIGURE=NUMBER of your own model; probability must be there")
+    ],
+    as_of: AsOf = None,
+    authority: Authority = None,
+) -> None:
+    """Keep what the pack reads of a patient's file, with your model's figures, as an example."""
+    from inference import conform as own_test  # noqa: PLC0415
+    from inference import listing, packs  # noqa: PLC0415
+    from workers import patient_file  # noqa: PLC0415
+
+    if not _NAME.fullmatch(name):
+        stop(f"{name} is not a plain name of letters, digits, - and _", 2)
+    if (folder / own_test.FOLDER / f"{name}.json").exists():
+        stop(f"{own_test.FOLDER}{name}.json is there already")
+    with explained():
+        pack = packs.load(folder)
+        known, given, _findings = patient_file.case(record, as_of, authority or ())
+        case = given or _case_now(pack, known)
+        body = own_test.example(pack, case, _figures(expect))
+        file = folder / own_test.FOLDER / f"{name}.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(body, ensure_ascii=False, indent=1), encoding="utf-8")
+        listing.seal(folder)
+    _console.print(f"{file.relative_to(folder)} is kept; look at it before you share the pack")
+
+
+def _case_now(pack: Pack, known: PatientRecord) -> Case:
+    from inference import eligibility  # noqa: PLC0415
+    from inference.assess import Case  # noqa: PLC0415
+
+    answer = eligibility.readiness(pack.manifest, known, [], known.as_of)
+    if answer.t0 is None:
+        index = pack.manifest.index
+        if index.on == "study":
+            stop(f"the index is {index.text}, which only a file of entries with `ct` can hold")
+        stop(f"the file does not tell the index: {index.text}")
+    return Case(record=known, ct=None, t0=answer.t0, as_of=known.as_of)
+
+
+def _figures(words: Sequence[str]) -> dict[str, float]:
+    made = {}
+    for word in words:
+        name, _, number = word.rpartition("=")
+        try:
+            made[name] = float(number)
+        except ValueError:
+            stop(f"--expect {word}: FIGURE=NUMBER", 2)
+        if not math.isfinite(made[name]):
+            stop(f"--expect {word}: a finite number", 2)
+    return made
 
 
 def _tell(lines: Sequence[Line]) -> None:
@@ -208,129 +262,24 @@ def _tell(lines: Sequence[Line]) -> None:
 
 @app.command()
 def run(
-    folder: Folder,
-    record: Annotated[Path, typer.Argument(help="Entries as in examples/, FHIR JSON or HL7 v2")],
-    as_of: Annotated[
-        datetime | None, typer.Option(help="What was known then (UTC); of a message: now")
-    ] = None,
-    authority: Annotated[
-        list[str] | None, typer.Option(help="Whose patient identifiers a message has, as sent")
-    ] = None,
+    folder: Folder, record: RecordFile, as_of: AsOf = None, authority: Authority = None
 ) -> None:
     """Print readiness, features and prediction for one patient's file; writes nothing."""
     from inference import packs  # noqa: PLC0415
+    from workers import patient_file  # noqa: PLC0415
 
-    with _explained():
+    with explained():
         pack = packs.load(folder)
-        known, given, findings = case(record, as_of, authority or ())
+        known, given, findings = patient_file.case(record, as_of, authority or ())
         for found in findings:
             _console.print(f"not mapped {found.path} ({found.severity}): {found.reason}")
         for line in answered(pack, known, given):
             _console.print(line)
 
 
-def case(
-    file: Path, as_of: datetime | None, authorities: Sequence[str] = ()
-) -> tuple[PatientRecord, Case | None, tuple[Finding, ...]]:
-    """The record in a file, a case of its own if it is one of entries, and what was not mapped.
-
-    Raises:
-        BadRecord: it is none of the three kinds, or of more than one patient.
-        MappingError: a message that cannot be read or is of nobody.
-        OSError: it cannot be read.
-    """
-    with file.open("rb") as stream:
-        raw = stream.read(_LARGEST_RECORD + 1)
-    if len(raw) > _LARGEST_RECORD:
-        raise BadRecord(f"{file.name}: larger than {_LARGEST_RECORD >> 20} MiB")
-    moment = (as_of or datetime.now(UTC)).replace(tzinfo=UTC)
-    site, source = _sender(moment, authorities)
-    if raw.startswith(b"MSH"):
-        messages = _hl7(raw, site, source)
-        left = tuple(f for one in messages for f in one.findings)
-        return _folded(messages, file.name, moment), None, left
-    try:
-        body = json.loads(raw, parse_float=Decimal)
-    except ValueError as error:
-        raise BadRecord(f"{file.name}: neither JSON nor HL7 v2") from error
-    if isinstance(body, dict) and "resourceType" in body:
-        resources, unmapped = _fhir(body, site, source)
-        left = (*unmapped, *(f for one in resources for f in one.findings))
-        return _folded(resources, file.name, moment), None, left
-    made = _entries(raw, file.name, as_of)
-    return made.record, made, ()
-
-
-def _entries(raw: bytes, name: str, as_of: datetime | None) -> Case:
-    from inference.conform import case_from_json  # noqa: PLC0415
-
-    if as_of is not None:
-        raise BadRecord(f"{name}: a file of entries says its own as_of")
-    try:
-        return case_from_json(json.loads(raw))
-    except KeyError as error:
-        raise BadRecord(f"{name}: {error.args[0]} is missing") from error
-    except (AttributeError, IndexError, TypeError, ValueError, zlib.error) as error:
-        raise BadRecord(f"{name}: no file of entries as in examples/") from error
-
-
-def _sender(moment: datetime, authorities: Sequence[str]) -> tuple[Site, Source]:
-    from mappings.record import Source  # noqa: PLC0415
-    from mappings.site import Site  # noqa: PLC0415
-
-    # No site file is read: the trial must give the same on the author's own machine.
-    site = Site(
-        name="pack run",
-        authorities={name: name for name in authorities},
-        default_authority="urn:oncord:pack-run",
-    )
-    return site, Source("pack run", 0, moment, "history")
-
-
-def _hl7(raw: bytes, site: Site, source: Source) -> list[Conversion]:
-    from mappings import hl7v2  # noqa: PLC0415
-
-    text = raw.replace(b"\r\n", b"\r").replace(b"\n", b"\r")
-    starts = [b"MSH" + part for part in text.removeprefix(b"MSH").split(b"\rMSH")]
-    return [hl7v2.entries(one.rstrip(b"\r") + b"\r", site=site, source=source) for one in starts]
-
-
-def _fhir(
-    body: Mapping[str, Any], site: Site, source: Source
-) -> tuple[list[Conversion], list[Finding]]:
-    from mappings import fhir  # noqa: PLC0415
-    from mappings.conversion import Finding  # noqa: PLC0415
-    from mappings.errors import MappingError, NoPatientIdentifier  # noqa: PLC0415
-    from mappings.fhir import door  # noqa: PLC0415
-
-    door.validate(body)
-    if body["resourceType"] != "Bundle":
-        body = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": body}]}
-    known = fhir.subjects(body, site=site)
-    resources = [part.resource for part in fhir.split(body) if part.resource is not None]
-    made, left = [], []
-    for one in resources:
-        try:
-            made.append(fhir.entries(one, site=site, source=source, patient=known.get))
-        except NoPatientIdentifier:
-            raise
-        except MappingError as error:
-            left.append(Finding(str(one.get("resourceType")), str(error), "information"))
-    return made, left
-
-
-def _folded(found: Sequence[Conversion], name: str, moment: datetime) -> PatientRecord:
-    from mappings.record import PatientRecord  # noqa: PLC0415
-
-    if len({one.patient for one in found}) != 1:
-        raise BadRecord(f"{name}: of {len({one.patient for one in found})} patients, not of one")
-    entries = [entry for one in found for entry in one.entries]
-    return PatientRecord.of(entries, as_of=moment)
-
-
 def answered(pack: Pack, record: PatientRecord, given: Case | None) -> Iterator[str]:
     """Readiness, features with reasons and, where the rules are met, the prediction."""
-    from inference import eligibility, features  # noqa: PLC0415
+    from inference import eligibility, features, heads  # noqa: PLC0415
     from inference.assess import Case, assess  # noqa: PLC0415
 
     studies = [] if given is None or given.ct is None else [_summary(given)]
@@ -352,7 +301,8 @@ def answered(pack: Pack, record: PatientRecord, given: Case | None) -> Iterator[
     ct = given.ct if given else None
     made = assess(pack, [Case(record=record, ct=ct, t0=answer.t0, as_of=record.as_of)])[0]
     for one in made.outcomes:
-        yield f"{one.display}: {one.probability:.6f} ({one.low:.6f} to {one.high:.6f})"
+        span = "" if one.low is None else f" ({one.low:.6f} to {one.high:.6f})"
+        yield f"{heads.words(pack.manifest, one)}: {one.probability:.6f}{span}"
     yield f"tier: {made.tier}"
     for reason in made.ood_reasons:
         yield f"unlike the training cohort: {reason}"
@@ -375,17 +325,22 @@ def _summary(given: Case) -> Any:
 
 @app.command()
 def sign(
-    folder: Folder,
+    target: Annotated[Path, typer.Argument(help="Folder of a pack, or a site's recalibration")],
     key: Annotated[Path, typer.Option(help="Ed25519 private key, PEM without a password")],
 ) -> None:
-    """Write pack.sig: an Ed25519 signature over pack.toml, which lists every digest."""
-    from inference import packs, signing  # noqa: PLC0415
+    """Write pack.sig over pack.toml, which lists every digest; of a recalibration FILE.sig."""
+    from inference import packs, recalibration, signing  # noqa: PLC0415
+    from inference.manifest import SIGNATURE  # noqa: PLC0415
 
-    with _explained():
-        pack = packs.load(folder)
-        made = signing.sign(pack, key.read_bytes())
-        folder.joinpath(packs.SIGNATURE).write_bytes(made)
-    _console.print(f"signed {_name(pack)}")
+    with explained():
+        if target.is_dir():
+            pack = packs.load(target)
+            raw, beside, name = pack.raw, target / SIGNATURE, _name(pack)
+        else:
+            raw, beside = target.read_bytes(), target.with_name(f"{target.name}.sig")
+            name = f"{target.name} {recalibration.parse(raw, target.name).version}"
+        beside.write_bytes(signing.sign(raw, key.read_bytes()))
+    _console.print(f"signed {name}")
 
 
 @app.command()
@@ -396,7 +351,7 @@ def verify(
     """Say whether pack.sig is of this key and of these very files."""
     from inference import packs, signing  # noqa: PLC0415
 
-    with _explained():
+    with explained():
         pack = packs.load(folder)
         signing.verify(pack, key.read_bytes())
     _console.print(f"verified {_name(pack)}")

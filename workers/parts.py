@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 from sqlalchemy import Engine
 
-from inference import protocol
+from inference import protocol_reading
 from inference.packs import Discovery, Pack, discover
 from inference.protocol import Protocol
 from interop.blobs import BlobStore
@@ -22,6 +22,7 @@ from interop.ehr import Carrier, Endpoint, FhirEhr
 from interop.ledger.engine import WRITERS, Ids, open_ledger
 from interop.migrations import upgrade
 from mappings.outbound.result import Model, device_id
+from workers.chosen import chosen
 from workers.settings import BadSettings, Settings
 from workers.site_file import EhrTarget, OruTarget, PacsSource, SiteFile, read
 
@@ -63,7 +64,7 @@ class Parts:
     def protocols(self) -> tuple[Protocol, ...]:
         """Whose readiness is kept: of the packs, and of what the site names without a model."""
         packs = {pack.manifest.id: pack.manifest for pack in self.packs}
-        untrained = protocol.shipped()
+        untrained = protocol_reading.shipped()
         return tuple(
             packs.get(name) or untrained[name]
             for name in self.site.packs
@@ -110,11 +111,17 @@ class Parts:
             f"pack {name} is not there"
             for name in self.site.packs
             if self.pack(name) is None
-            and name not in protocol.shipped()
+            and name not in protocol_reading.shipped()
             and not any(r.folder == name for r in self.discovery.refusals)
         ]
         refused = [f"pack {r.folder} is refused: {r.reason}" for r in self.discovery.refusals]
-        return missing + refused
+        today = self.now().date()
+        expired = [
+            f"pack {p.manifest.id} expired on {p.manifest.release.expires}"
+            for p in self.packs
+            if p.manifest.release.expired(today)
+        ]
+        return missing + refused + expired
 
 
 def build(settings: Settings, *, now: Clock = utc_now, migrate: bool = False) -> Parts:
@@ -140,7 +147,7 @@ def build(settings: Settings, *, now: Clock = utc_now, migrate: bool = False) ->
         engine=engine,
         ids=Ids(writer),
         blobs=BlobStore(settings.data_dir / "blobs"),
-        discovery=discover(settings.pack_folders),
+        discovery=chosen(discover(settings.pack_folders), site.packs),
         carrier=_carrier(site, now),
         now=now,
     )

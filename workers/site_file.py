@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from inference.manifest import Precision
 from interop.mllp import MllpInterface
 from interop.stow import StowPath
 from interop.tls import TlsFiles
@@ -22,17 +23,39 @@ from mappings.outbound.terms import OWN_SYSTEMS
 from mappings.site import Site
 from workers.codes import Senders
 from workers.settings import BadSettings
+from workers.site_table import Table
 
 # Senders give an answer up after half a minute to a minute, and send again.
 _LONGEST_WAIT_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecalibrationFile:
+    """A site's own recalibration of a pack, and who must have signed it."""
+
+    path: Path
+    signed_by: Path
+
+    @property
+    def signature(self) -> Path:
+        """Where its signature lies."""
+        return self.path.with_name(f"{self.path.name}.sig")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackChoice:
-    """How a pack runs at this site: silent until write-back is switched on (site rule 3)."""
+    """How a pack runs at this site: silent until write-back is switched on (site rule 3).
+
+    Attributes:
+        signed_by: Public key without whose signature the pack is refused, or None.
+        precision: Of the pack's variants, or None for the graphs as they are.
+    """
 
     write_back: bool = False
     min_interval_h: float = 0.0
+    signed_by: Path | None = None
+    precision: Precision | None = None
+    recalibration: RecalibrationFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,57 +150,13 @@ def read(path: Path) -> SiteFile:
         raise BadSettings(f"site file {path.name} cannot be read: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"site file {path.name}: {error}") from error
-    table = _Table(found, path.name)
-    made = _site(table, path.parent / "codes")
+    table = Table(found, path.name)
+    made = _site(table, path.parent)
     table.close()
     return made
 
 
-class _Table:
-    """A TOML table that is read key by key and refuses what nobody read."""
-
-    def __init__(self, data: Mapping[str, Any], where: str) -> None:
-        self._data, self._where = dict(data), where
-
-    def take(self, key: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
-        """One value of a kind."""
-        if key not in self._data:
-            if default is ...:
-                raise BadSettings(f"{self._where}: {key} is missing")
-            return default
-        value = self._data.pop(key)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise BadSettings(f"{self._where}: {key} is of another kind than expected")
-        return value
-
-    def table(self, key: str) -> _Table:
-        """A sub-table, empty when it is not there."""
-        return _Table(self.take(key, dict, {}), f"{self._where}: {key}")
-
-    def tables(self, key: str) -> list[_Table]:
-        """An array of tables."""
-        found = self.take(key, list, [])
-        return [_Table(item, f"{self._where}: {key}[{n}]") for n, item in enumerate(found)]
-
-    def children(self) -> list[tuple[str, _Table]]:
-        """Every remaining key as a table of its own."""
-        return [(name, self.table(name)) for name in list(self._data)]
-
-    def strings(self) -> dict[str, str]:
-        """Every remaining key as a string."""
-        return {name: self.take(name, str) for name in list(self._data)}
-
-    def __contains__(self, key: str) -> bool:
-        """Whether a key is there and was not read yet."""
-        return key in self._data
-
-    def close(self) -> None:
-        """Refuse unknown keys."""
-        if self._data:
-            raise BadSettings(f"{self._where}: unknown key {min(self._data)}")
-
-
-def _site(top: _Table, codes: Path) -> SiteFile:
+def _site(top: Table, beside: Path) -> SiteFile:
     site = top.table("site")
     name = site.take("name", str)
     zone = site.take("timezone", str)
@@ -211,12 +190,12 @@ def _site(top: _Table, codes: Path) -> SiteFile:
         raise BadSettings("a site has [ehr] or [oru]: results go one way")
     return SiteFile(
         name=name,
-        senders=Senders(senders, codes),
+        senders=Senders(senders, beside / "codes"),
         mllp=mllp,
         answers=answers,
         stow=stow,
         fhir=fhir_name,
-        packs={pack: _pack(t) for pack, t in top.table("packs").children()},
+        packs={pack: _pack(t, beside) for pack, t in top.table("packs").children()},
         ehr=ehr,
         oru=_oru(top, min(applications, default="ONCORD")),
         pacs=_pacs(top, stow),
@@ -227,10 +206,10 @@ def _site(top: _Table, codes: Path) -> SiteFile:
     )
 
 
-def _authorities(table: _Table) -> dict[str, str]:
+def _authorities(table: Table) -> dict[str, str]:
     """`"canonical" = ["NAME", "1.2.3"]` turned round: every name to its canonical URI."""
     found: dict[str, str] = {}
-    for canonical in list(table._data):  # noqa: SLF001  same module
+    for canonical in list(table.left):
         for name in (canonical, *table.take(canonical, list)):
             if not isinstance(name, str):
                 raise BadSettings("authorities: names are strings")
@@ -239,7 +218,7 @@ def _authorities(table: _Table) -> dict[str, str]:
     return found
 
 
-def _sender(table: _Table, base: Site) -> Site:
+def _sender(table: Table, base: Site) -> Site:
     return replace(
         base,
         default_authority=table.take("default_authority", str, base.default_authority),
@@ -252,7 +231,7 @@ def _sender(table: _Table, base: Site) -> Site:
 
 
 def _mllp(
-    table: _Table, base: Site, senders: dict[str, Site], answers: dict[str, tuple[str, int]]
+    table: Table, base: Site, senders: dict[str, Site], answers: dict[str, tuple[str, int]]
 ) -> MllpInterface:
     name = table.take("name", str)
     if (path := table.take("answers", str, None)) is not None:
@@ -299,8 +278,8 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         raise BadSettings(f"mllp: peers: {text} is no network") from error
 
 
-def _tls(interface: _Table) -> TlsFiles | None:
-    if not (table := interface.table("tls"))._data:  # noqa: SLF001  same module
+def _tls(interface: Table) -> TlsFiles | None:
+    if not (table := interface.table("tls")).left:
         return None
     client_ca = table.take("client_ca", str, None)
     senders = table.table("senders")
@@ -308,10 +287,7 @@ def _tls(interface: _Table) -> TlsFiles | None:
         certificate=Path(table.take("certificate", str)),
         key=Path(table.take("key", str)),
         client_ca=Path(client_ca) if client_ca else None,
-        senders={
-            name: frozenset(senders.take(name, list))
-            for name in list(senders._data)  # noqa: SLF001  same module
-        },
+        senders={name: frozenset(senders.take(name, list)) for name in list(senders.left)},
     )
     if made.senders and made.client_ca is None:
         raise BadSettings("mllp: tls.senders needs tls.client_ca")
@@ -319,7 +295,7 @@ def _tls(interface: _Table) -> TlsFiles | None:
     return made
 
 
-def _stow(table: _Table, base: Site, senders: dict[str, Site]) -> tuple[str, StowPath]:
+def _stow(table: Table, base: Site, senders: dict[str, Site]) -> tuple[str, StowPath]:
     path = table.take("path", str, "")
     name = table.take("name", str)
     senders[name] = _sender(table, base)
@@ -332,24 +308,40 @@ def _stow(table: _Table, base: Site, senders: dict[str, Site]) -> tuple[str, Sto
     return path, made
 
 
-def _origin(table: _Table) -> str:
+def _origin(table: Table) -> str:
     origin: str = table.take("origin", str, "live")
     if origin not in ("live", "history"):
         raise BadSettings("origin is live or history")
     return origin
 
 
-def _pack(table: _Table) -> PackChoice:
+def _pack(table: Table, beside: Path) -> PackChoice:
+    signed_by = table.take("signed_by", str, None)
+    precision = table.take("precision", str, None)
+    if precision not in (None, *get_args(Precision)):
+        raise BadSettings(f"packs: precision is one of {', '.join(get_args(Precision))}")
+    own = table.table("recalibration")
     made = PackChoice(
         write_back=table.take("write_back", bool, False),
         min_interval_h=float(table.take("min_interval_h", (int, float), 0)),
+        signed_by=beside / signed_by if signed_by else None,
+        precision=cast("Precision | None", precision),
+        recalibration=_recalibration(own, beside) if own.left else None,
     )
     table.close()
     return made
 
 
-def _ehr(top: _Table) -> EhrTarget | None:
-    if not (table := top.table("ehr"))._data:  # noqa: SLF001  same module
+def _recalibration(table: Table, beside: Path) -> RecalibrationFile:
+    made = RecalibrationFile(
+        path=beside / table.take("file", str), signed_by=beside / table.take("signed_by", str)
+    )
+    table.close()
+    return made
+
+
+def _ehr(top: Table) -> EhrTarget | None:
+    if not (table := top.table("ehr")).left:
         return None
     strategy = table.take("strategy", str, None)
     if strategy not in (None, "put", "post"):
@@ -366,8 +358,8 @@ def _ehr(top: _Table) -> EhrTarget | None:
     return made
 
 
-def _oru(top: _Table, sender: str) -> OruTarget | None:
-    if not (table := top.table("oru"))._data:  # noqa: SLF001  same module
+def _oru(top: Table, sender: str) -> OruTarget | None:
+    if not (table := top.table("oru")).left:
         return None
     document = table.take("document", str, "pdf")
     if document not in ("pdf", "html", "none"):
@@ -393,8 +385,8 @@ def _oru(top: _Table, sender: str) -> OruTarget | None:
     return made
 
 
-def _pacs(top: _Table, stow: Mapping[str, StowPath]) -> PacsSource | None:
-    if not (table := top.table("pacs"))._data:  # noqa: SLF001  same module
+def _pacs(top: Table, stow: Mapping[str, StowPath]) -> PacsSource | None:
+    if not (table := top.table("pacs")).left:
         return None
     token_file = table.take("token_file", str, None)
     made = PacsSource(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inference.errors import InferenceError
-from inference.session import Session
+from inference.session import Onnx, Session
 from inference.training import encoders, fusion
 from inference.training.liver_ct import GRID
 
@@ -87,7 +87,9 @@ def _export(
         expected = net(*sample)
     if isinstance(expected, Tensor):
         expected = (expected,)
-    made = Session(name, graph).run(**{n: s.numpy() for n, s in zip(takes, sample, strict=True)})
+    made = Session(name, Onnx.of(graph)).run(
+        **{n: s.numpy() for n, s in zip(takes, sample, strict=True)}
+    )
     off = max(
         float(np.abs(made[n] - e.numpy()).max()) for n, e in zip(gives, expected, strict=True)
     )

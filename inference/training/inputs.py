@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference import features
+from inference import quantities
 from inference.findings import states
 from inference.manifest import Lexicon
 from inference.protocol import Input
@@ -26,9 +26,9 @@ def labs(wanted: Sequence[Input], rows: Sequence[dict[str, Any]]) -> NDArray[np.
             if code is None:
                 continue
             value, unit = sent[code]
-            number = features.number(one, Quantity(value, unit, str(value)), code)
+            number = quantities.number(one, Quantity(value, unit, str(value)), code)
             if number is not None:
-                out[i, j] = features.transformed(one, number)
+                out[i, j] = quantities.scaled(one, number)
     return out
 
 

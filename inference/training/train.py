@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference import conform, manifest, packs
+from inference import conform, manifest, manifest_reading, packs
 from inference.assess import assess
 from inference.evaluation import metrics
 from inference.manifest import Lexicon, Manifest
@@ -80,7 +80,7 @@ def train_liver_dx(
     work = work or Path(tempfile.gettempdir(), f"oncord-liver_dx-{scale}-{seed}")
     work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    lexicon = manifest.parse_lexicon(HERE.joinpath("liver_dx_features.toml").read_bytes())
+    lexicon = manifest_reading.parse_lexicon(HERE.joinpath("liver_dx_features.toml").read_bytes())
     human = HERE.joinpath("liver_dx_pack.toml").read_text("utf-8")
     wanted = writing.draft(human)
     splits = {

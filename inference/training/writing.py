@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from inference import manifest
+from inference import listing, manifest, manifest_reading
 from inference.manifest import Manifest
-from inference.packs import SIGNATURE
 from inference.training import fusion, liver
 from inference.training.cohort import Split
 
@@ -22,6 +20,7 @@ WORDS = (
     "performance**, do not reproduce or predict the results of NCT06791473, NCT07658586, "
     "NCT07244094, NCT07030842 or NCT07392567, and the model must not be used for care."
 )
+GRAPHS = ("volume_encoder", "text_encoder", "fusion")
 _LIMIT = 6.0
 _T_QUANTILE_4 = 2.132  # 95 % quantile of Student's t with 4 degrees of freedom: 90 % two-sided
 
@@ -41,7 +40,7 @@ def ranges(ready: fusion.Inputs, split: Split, wanted: Manifest) -> Ranges:
     columns = {
         **{i.id: ready.labs[:, k] for k, i in enumerate(wanted.of_kind("quantity"))},
         "age": ready.demographics[:, 0],
-        **{f"ct/{k}": ready.ct[:, k] for k in range(ready.ct.shape[1])},
+        **{f"volume_encoder.embedding/{k}": ready.ct[:, k] for k in range(ready.ct.shape[1])},
     }
     low, middle, high = (
         [float(np.nanquantile(c, q)) for c in columns.values()] for q in (0.25, 0.5, 0.75)
@@ -76,6 +75,7 @@ def measured(
         f"words = {json.dumps(WORDS)}",
         "",
         "[calibration]",
+        'method = "platt"',
         f"slope = {platt[0]!r}",
         f"intercept = {platt[1]!r}",
         f"members = {fusion.MEMBERS}",
@@ -101,37 +101,19 @@ def measured(
     return "\n".join(lines) + "\n"
 
 
-def files(folder: Path) -> str:
-    """[[files]] of everything in a folder but the manifest itself and what signs it."""
-    lines = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = path.relative_to(folder).as_posix()
-        if name in (manifest.MANIFEST, SIGNATURE):
-            continue
-        raw = path.read_bytes()
-        lines += [
-            "",
-            "[[files]]",
-            f"path = {json.dumps(name)}",
-            f"sha256 = {json.dumps(hashlib.sha256(raw).hexdigest())}",
-            f"size = {len(raw)}",
-        ]
-    return "\n".join(lines) + "\n"
-
-
 def manifest_file(folder: Path, text: str) -> None:
     """Write pack.toml with the digests of what lies beside it."""
-    (folder / manifest.MANIFEST).write_text(text + files(folder), encoding="utf-8")
+    (folder / manifest.MANIFEST).write_text(text + listing.files(folder), encoding="utf-8")
 
 
 def draft(human: str) -> Manifest:
     """The people's part as a manifest, with blanks where training will measure."""
     blank = Ranges(names=("age",), centre=(0.0,), spread=(1.0,), phase_hu={})
     graphs = "\n".join(
-        f'[[files]]\npath = "{name}.onnx"\nsha256 = "{0:064x}"\nsize = 0'
-        for name in ("volume_encoder", "text_encoder", "fusion")
+        f'[[files]]\npath = "{name}"\nsha256 = "{0:064x}"\nsize = 0'
+        for name in (*(f"{graph}.onnx" for graph in GRAPHS), manifest.LEXICON)
     )
     text = human + measured(
         seed=0, platt=(1.0, 0.0), threshold=0.5, reference=blank, locked="draft"
     )
-    return manifest.parse((text + graphs).encode())
+    return manifest_reading.parse((text + graphs).encode())

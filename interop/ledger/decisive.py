@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -50,35 +50,77 @@ class Found:
     elsewhere: frozenset[str] = frozenset()
 
 
-def of_person(
-    connection: Connection, person: str, wanted: Wanted, fresh: Sequence[Entry] = ()
-) -> Found:
-    """The stored entries that may decide what is asked of a person.
+class Reader:
+    """One person's stored entries, for who asks several times in a transaction that adds none.
 
     Args:
-        connection: A transaction.
+        connection: The transaction.
         person: Ledger number of the person.
-        wanted: What is asked.
-        fresh: Entries about to be stored, of which stored ones may be versions.
     """
-    names = entries.identifiers(connection, person)
-    if not names:
-        return Found([])
-    rare = _of_kinds(connection, names, {*wanted.kinds, "move"})
-    if any(entry.kind == "move" for entry in rare):
-        # Whose an entry is takes all that was ever said of visits (decision 10).
-        return Found(entries.of_person(connection, person))
-    demographics = {f"patient/{name}" for name in wanted.demographics}
-    told = _newest(connection, names, demographics, wanted.as_of)
-    if not wanted.spans:
-        return Found([*rare, *told])
-    new = [entry for entry in wanted.concerns(fresh) if entry.kind == "observation"]
-    measured = _in_spans(connection, names, wanted)
-    inside = [entry for entry in measured if wanted.spans_hold(entry)]
-    measured += _other_versions(connection, names, [*measured, *new], with_twins=inside)
-    seen = {e.code.code for e in (*measured, *new) if e.code is not None}
-    elsewhere = _with_entries(connection, names, wanted.codes - seen)
-    return Found([*rare, *told, *measured], elsewhere)
+
+    def __init__(self, connection: Connection, person: str) -> None:
+        self._connection, self._person = connection, person
+        self._rare: dict[str, list[Entry]] = {}
+        self._told: dict[tuple[frozenset[str], datetime], list[Entry]] = {}
+
+    @cached_property
+    def _names(self) -> list[Identifier]:
+        return entries.identifiers(self._connection, self._person)
+
+    def of(self, wanted: Wanted, fresh: Sequence[Entry] = ()) -> Found:
+        """The entries that may decide what is asked.
+
+        Args:
+            wanted: What is asked.
+            fresh: Entries about to be stored, of which stored ones may be versions.
+        """
+        connection, names = self._connection, self._names
+        if not names:
+            return Found([])
+        rare = self._of_kinds({*wanted.kinds, "move"})
+        if self._rare["move"]:
+            # Whose an entry is takes all that was ever said of visits (decision 10).
+            return Found(entries.of_person(connection, self._person))
+        told = self.newest({f"patient/{name}" for name in wanted.demographics}, wanted.as_of)
+        if not wanted.spans:
+            return Found([*rare, *told])
+        new = [entry for entry in wanted.concerns(fresh) if entry.kind == "observation"]
+        measured = _in_spans(connection, names, wanted)
+        inside = [entry for entry in measured if wanted.spans_hold(entry)]
+        measured += _other_versions(connection, names, [*measured, *new], with_twins=inside)
+        seen = {e.code.code for e in (*measured, *new) if e.code is not None}
+        elsewhere = _with_entries(connection, names, wanted.codes - seen)
+        return Found([*rare, *told, *measured], elsewhere)
+
+    def met(self, some: Sequence[Entry]) -> bool:
+        """Whether any of some observations may be a version of a fact that is stored already."""
+        connection, names = self._connection, self._names
+        if not names or not some:
+            return False
+        if self._of_kinds({"move"}) or _ids_by_key(connection, names, {e.key for e in some}):
+            return True
+        # Two facts with filler numbers of their own stay two, though code and time are the same.
+        weak = {e.twin for e in some if e.twin and "@" in e.key}
+        asked = _twins_asked([e for e in some if e.twin])
+        return bool(asked and _ids(connection, _weakly_met, names, asked | {"weak": tuple(weak)}))
+
+    def newest(self, keys: Collection[str], as_of: datetime) -> list[Entry]:
+        """Of facts that came with their values and have no twins what was told last, with ties."""
+        asked = (frozenset(keys), as_of)
+        if asked not in self._told:
+            self._told[asked] = _newest(self._connection, self._names, *asked)
+        return self._told[asked]
+
+    def _of_kinds(self, kinds: Collection[str]) -> list[Entry]:
+        if new := set(kinds) - self._rare.keys():
+            found = _of_kinds(self._connection, self._names, new)
+            self._rare |= {kind: [e for e in found if e.kind == kind] for kind in new}
+        return [entry for kind in kinds for entry in self._rare[kind]]
+
+
+def of_person(connection: Connection, person: str, wanted: Wanted) -> Found:
+    """The stored entries that may decide what is asked of a person, once."""
+    return Reader(connection, person).of(wanted)
 
 
 def facts(connection: Connection, person: str, some: Sequence[Entry]) -> list[Entry]:
@@ -210,21 +252,27 @@ def _ids_by_twin(
 ) -> set[int]:
     """Entries with the twins of some: an observation's by code and time, any other's by kind."""
     found: set[int] = set()
-    measured = [e for e in some if e.kind == "observation" and e.code and e.effective]
-    if measured:
-        moments = [e.effective.earliest for e in measured if isinstance(e.effective, When)]
-        asked = {
-            "codes": tuple({e.code.code for e in measured if e.code}),
-            "low": entries.ms(min(moments) - _SLACK),
-            "high": entries.ms(max(moments) + _SLACK),
-            "twins": tuple({e.twin for e in measured}),
-        }
+    if asked := _twins_asked(some):
         found |= _ids(connection, _observed_twins, names, asked)
     others = [e for e in some if e.kind not in ("observation", "patient")]
     if others:
         asked = {"kinds": tuple({e.kind for e in others}), "twins": tuple({e.twin for e in others})}
         found |= _ids(connection, _rare_twins, names, asked)
     return found
+
+
+def _twins_asked(some: Sequence[Entry]) -> dict[str, Any]:
+    """The observations among some by code and time; empty where there is none."""
+    measured = [e for e in some if e.kind == "observation" and e.code and e.effective]
+    if not measured:
+        return {}
+    moments = [e.effective.earliest for e in measured if isinstance(e.effective, When)]
+    return {
+        "codes": tuple({e.code.code for e in measured if e.code}),
+        "low": entries.ms(min(moments) - _SLACK),
+        "high": entries.ms(max(moments) + _SLACK),
+        "twins": tuple({e.twin for e in measured}),
+    }
 
 
 def _ids(
@@ -254,6 +302,14 @@ def _observed_twins(names: int) -> Select[Any]:
 
 
 @lru_cache(maxsize=64)
+def _weakly_met(names: int) -> Select[Any]:
+    """Of the twins those that are one fact with theirs: either has no filler number."""
+    c = _entry.c
+    weak = or_(c.key.contains("@"), c.twin.in_(bindparam("weak", expanding=True)))
+    return _observed_twins(names).where(weak).limit(1)
+
+
+@lru_cache(maxsize=64)
 def _rare_twins(names: int) -> Select[Any]:
     c = _entry.c
     kinds = c.kind.in_(bindparam("kinds", expanding=True))
@@ -268,13 +324,6 @@ def _by_ids(connection: Connection, ids: Collection[int]) -> list[Entry]:
     if not ids:
         return []
     return [entries.from_row(row) for row in connection.execute(_BY_ID, {"ids": tuple(ids)})]
-
-
-def newest(
-    connection: Connection, person: str, keys: Collection[str], as_of: datetime
-) -> list[Entry]:
-    """Of facts that came with their values and have no twins what was told last, ties included."""
-    return _newest(connection, entries.identifiers(connection, person), keys, as_of)
 
 
 def _newest(

@@ -110,6 +110,11 @@ def ms(moment: datetime) -> int:
 
 def from_row(row: Any) -> Entry:
     """An entry as it was stored; the row has every column, in the table's order."""
+    columns = tuple(row)
+    return (_remembered if len(columns[-1]) <= _LONG else _read)(columns)
+
+
+def _read(row: tuple[Any, ...]) -> Entry:
     # By place: to ask a row by name takes longer than to parse its body.
     (
         seq, authority, patient, kind, key, twin, system, code, status, message, path, reading,
@@ -136,6 +141,11 @@ def from_row(row: Any) -> Entry:
         seq=seq,
         reading=reading,
     )
+
+
+# Each protocol, and each message of a patient, asks for the same rows, and rows never change.
+_remembered = lru_cache(maxsize=4096)(_read)
+_LONG = 4096  # bytes of a body that is not remembered
 
 
 def of_person(connection: Connection, person: str) -> list[Entry]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
-from mappings import units
-from mappings.codes import UCUM
+from mappings import keys, units
+from mappings.answers import answered, default_unit, is_local
+from mappings.codes import LOCAL, UCUM
 from mappings.fhir.reading import Element, Reading
-from mappings.record import Interval, Quantity, Ratio, Series, Text, Value
+from mappings.record import Code, Coded, Interval, Quantity, Ratio, Series, Text, Value
 
 _LARGEST_EXPONENT = 400
 
@@ -33,8 +34,13 @@ def value(reading: Reading, of: Element, path: str) -> Value | None:
     return None
 
 
-def quantity(reading: Reading, element: Element, path: str) -> Quantity | None:
-    """A Quantity; a blank or unknown unit is reported and never converted."""
+def quantity(
+    reading: Reading, element: Element, path: str, of: Element | None = None
+) -> Quantity | None:
+    """A Quantity; a blank or unknown unit is reported and never converted.
+
+    `of` is the element whose `code` says what was measured.
+    """
     number = decimal(element.get("value"))
     if number is None:
         reading.note(path, "no number", "error")
@@ -44,8 +50,14 @@ def quantity(reading: Reading, element: Element, path: str) -> Quantity | None:
     if code and element.get("system") in (UCUM, None):
         raw = code
     unit = units.normalise(raw, reading.site.unit_aliases)
-    if unit is None:
-        reading.note(path, "unit is not known, value never converted" if raw else "no unit given")
+    if unit is None and raw:
+        reading.note(path, "unit is not known, value never converted")
+    elif unit is None:
+        unit = default_unit(_question(reading, of), reading.site) if of is not None else None
+        if unit is None:
+            reading.note(path, "no unit given")
+        else:
+            reading.note(path, "no unit given, the site's for this code is taken", "information")
     comparator = reading.text("comparator", element) or None
     return Quantity(number, unit, str(number), raw, comparator)
 
@@ -63,11 +75,25 @@ def decimal(sent: object) -> Decimal | None:
 
 
 def _quantity(reading: Reading, of: Element, name: str, path: str) -> Value | None:
-    return quantity(reading, reading.one(name, of), path)
+    return quantity(reading, reading.one(name, of), path, of)
 
 
-def _concept(reading: Reading, of: Element, name: str, _path: str) -> Value | None:
-    return reading.coded(reading.one(name, of))
+def _question(reading: Reading, of: Element) -> tuple[Code, ...]:
+    """What `code` asks, in every code that it has; words without a code are one."""
+    concept = reading.coded(reading.one("code", of))
+    if concept.codes or not concept.text:
+        return concept.codes
+    return (Code(f"{LOCAL}text", keys.bounded(concept.text)),)
+
+
+def _concept(reading: Reading, of: Element, name: str, path: str) -> Value | None:
+    found = reading.coded(reading.one(name, of))
+    if reading.site.answer_maps:
+        codings = answered(found.codes, _question(reading, of), reading.site)
+        found = Coded(codings, found.text)
+    if is_local(found.codes):
+        reading.note(path, "answer in a local code that no map knows", "information")
+    return found
 
 
 def _string(reading: Reading, of: Element, name: str, _path: str) -> Value | None:

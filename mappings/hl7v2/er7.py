@@ -47,6 +47,9 @@ _SPELLING = str.maketrans("", "", " -/_.")
 
 # MSH-18 where MSH is split but its separator is not yet counted as a field.
 _MSH18 = 17
+_MSH10 = 10
+_MOST_NAMED = 5
+_CONTROL_ID = re.compile(r"[\w.:-]{1,50}", re.ASCII)
 _MOST_MARKS = 5
 # What is left of a frame, or of a file's end, when bytes were cut out of them.
 _TRAILERS = b"\x1c\x1a\0"
@@ -174,9 +177,22 @@ def parse(raw: bytes, charset: str | None = None) -> Message:
             fields.insert(1, separator)
         segments.append(Segment(name, number, fields))
     if counts["MSH"] > 1:
-        # Two messages in one frame, or half of one: whose segments are whose nobody can tell.
-        raise UnreadableMessage("a second MSH stands in it")
+        raise UnreadableMessage(_several([s for s in segments if s.name == "MSH"]))
     return Message(raw, delimiters, segments, codec, declared, undeclared, damaged, joined)
+
+
+def _several(headers: list[Segment]) -> str:
+    """What is wrong with several messages, or halves of some, in one frame, by their numbers.
+
+    A control id goes into reasons and logs, so only what looks like one is named.
+    """
+    sent = (header.field(_MSH10) for header in headers[:_MOST_NAMED])
+    named = ", ".join(name if _CONTROL_ID.fullmatch(name) else "(none)" for name in sent)
+    more = ", ..." if len(headers) > _MOST_NAMED else ""
+    return (
+        f"{len(headers)} messages in one frame, MSH-10 {named}{more}: "
+        "nobody can tell which segments belong to which"
+    )
 
 
 def _codec(raw: bytes, start: int, charset: str | None) -> tuple[str, str, bool]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mappings import keys
-from mappings.codes import LOCAL, mapped
+from mappings.answers import answered, default_unit, is_local
+from mappings.codes import LOCAL, mapped, ranked
 from mappings.hl7v2.attachments import encapsulated, pointer
 from mappings.hl7v2.er7 import DELETE, Segment
 from mappings.hl7v2.numbers import COMPARATORS, GLYPHS, compared, decimal, limits
@@ -251,10 +252,26 @@ def _unit(reading: Reading, obx: Segment) -> tuple[str | None, str]:
     """(UCUM, text as sent); blank and unknown units are reported (site rule 12)."""
     text = obx.fields[6]
     unit, raw = reading.terms.units.get(text) or reading.unit(text)
+    if unit is not None:
+        return unit, raw
+    if raw:
+        reading.note(obx.path(6), "unit is not known, value never converted")
+        return None, raw
+    if reading.site.default_units:
+        unit = default_unit(_question(reading, obx), reading.site)
     if unit is None:
-        reason = "unit is not known, value never converted" if raw else "no unit given"
-        reading.note(obx.path(6), reason)
+        reading.note(obx.path(6), "no unit given")
+    else:
+        reading.note(obx.path(6), "no unit given, the site's for this code is taken", "information")
     return unit, raw
+
+
+def _question(reading: Reading, obx: Segment) -> tuple[Code, ...]:
+    """What OBX-3 asks, in every code that it has; words without a code are one."""
+    concept = reading.concept(obx.fields[3])
+    if concept.codings or not concept.text:
+        return concept.codings
+    return (Code(f"{LOCAL}text", keys.bounded(concept.text)),)
 
 
 def _string(reading: Reading, obx: Segment, text: str) -> Value | None:
@@ -298,9 +315,19 @@ def _structured(reading: Reading, obx: Segment, text: str) -> Value | None:
     return Quantity(low, unit, first, raw, comparator if comparator in COMPARATORS else None)
 
 
-def _coded(reading: Reading, _obx: Segment, text: str) -> Value | None:
+def _coded(reading: Reading, obx: Segment, text: str) -> Value | None:
     concept = reading.fresh_concept(text)
-    return Coded(concept.codings, concept.text) if concept.codings or concept.text else None
+    if not concept.codings:
+        return Coded((), concept.text) if concept.text else None
+    return Coded(_answered(reading, obx, concept.codings), concept.text)
+
+
+def _answered(reading: Reading, obx: Segment, codings: tuple[Code, ...]) -> tuple[Code, ...]:
+    if reading.site.answer_maps:
+        codings = answered(codings, _question(reading, obx), reading.site)
+    if is_local(codings):
+        reading.note(obx.path(5), "answer in a local code that no map knows", "information")
+    return codings
 
 
 def _bare_code(reading: Reading, obx: Segment, text: str) -> Value | None:
@@ -308,7 +335,8 @@ def _bare_code(reading: Reading, obx: Segment, text: str) -> Value | None:
     if (reading.message.delimiters.component or "^") in text:
         return _coded(reading, obx, text)
     code = reading.message.unescape(text)
-    return Coded((Code(f"{LOCAL}L", code),), code)
+    codings = ranked((Code(f"{LOCAL}L", code),), reading.site)
+    return Coded(_answered(reading, obx, codings), code)
 
 
 def _moment(reading: Reading, obx: Segment, text: str) -> Value | None:

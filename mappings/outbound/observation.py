@@ -44,7 +44,7 @@ def _observation(result: Result, outcome: Outcome, patient: str, device: str) ->
         low, high = outcome.interval
         made["component"] = [
             {
-                "code": {"text": "90 % interval"},
+                "code": {"text": result.interval_words},
                 "valueRange": {"low": _per_cent(low), "high": _per_cent(high)},
             }
         ]

@@ -101,7 +101,8 @@ def _observations(result: Result, receiver: Receiver, status: str) -> Iterator[s
         )
         if outcome.interval is not None:
             low, high = (percent(bound) for bound in outcome.interval)
-            code = _coded(f"{outcome.local}.interval", f"90 % interval: {outcome.text}", "99ONCORD")
+            words = f"{result.interval_words}: {outcome.text}"
+            code = _coded(f"{outcome.local}.interval", words, "99ONCORD")
             lines.append(("SN", code, f"^{low}^-^{high}", _PERCENT))
         if outcome.tier:
             code = _coded(f"{outcome.local}.tier", f"Tier: {outcome.text}", "99ONCORD")

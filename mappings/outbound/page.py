@@ -81,10 +81,10 @@ def _number(result: Result) -> list[str]:
     if top.interval is not None:
         low, high = (round(v * 100, 1) for v in top.interval)
         made.append(
-            f'<div class="bar" role="img" aria-label="90 % interval {low} to {high} %">'
+            f'<div class="bar" role="img" aria-label="{result.interval_words} {low} to {high} %">'
             f'<i style="left:{low}%;width:{max(high - low, 0.5):.1f}%"></i>'
             f'<b style="left:{top.probability * 100:.1f}%"></b></div>'
-            f'<p class="muted">90 % interval {low} to {high} %</p>'
+            f'<p class="muted">{result.interval_words} {low} to {high} %</p>'
         )
     made.append(_icons(top.probability))
     rows = "".join(
@@ -96,7 +96,7 @@ def _number(result: Result) -> list[str]:
 
 
 def _icons(probability: float) -> str:
-    """100 patients like this one: filled and open circles, ten a row."""
+    """100 patients like this one: filled and open circles, twenty a row."""
     filled = round(probability * 100)
     marks = "●" * filled + "○" * (100 - filled)
     rows = "<br>".join(marks[i : i + 20] for i in range(0, 100, 20))
@@ -112,7 +112,8 @@ def _inputs(result: Result) -> list[str]:
         )
     studies = len(result.study_instance_uids)
     if studies:
-        made.append(f"<tr><td>Imaging</td><td>{studies} study</td><td></td></tr>")
+        word = "study" if studies == 1 else "studies"
+        made.append(f"<tr><td>Imaging</td><td>{studies} {word}</td><td></td></tr>")
     made.append("</table>")
     if result.missing:
         made.append("<p>Missing: " + escape("; ".join(result.missing)) + "</p>")
@@ -120,6 +121,8 @@ def _inputs(result: Result) -> list[str]:
 
 
 def _contributions(result: Result) -> list[str]:
+    if not result.contributions:
+        return []  # only an additive model has some; an empty table would look like a failure
     rows = "".join(
         f"<tr><td>{escape(name)}</td><td>{value:+.2f}</td></tr>"
         for name, value in sorted(result.contributions.items(), key=lambda i: -abs(i[1]))

@@ -86,7 +86,7 @@ def sentence(result: Result) -> str:
     words = f"{top.text}: {result.percent(top.probability)}"
     if top.interval is not None:
         low, high = top.interval
-        words += f" (90 % interval {low * 100:.1f} to {high * 100:.1f} %)"
+        words += f" ({result.interval_words} {low * 100:.1f} to {high * 100:.1f} %)"
     if top.tier and top.threshold is not None:
         words += f", {top.tier} by the locked threshold of {top.threshold * 100:.1f} %"
     if result.correction and result.correction.was:

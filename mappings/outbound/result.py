@@ -50,7 +50,7 @@ class Outcome:
         code: Standard coding of the outcome, or None where only text is honest.
         text: Words for people.
         probability: Calibrated, 0 to 1.
-        interval: Low and high of the 90 % interval, 0 to 1, or None.
+        interval: Low and high at the result's level, 0 to 1, or None.
         tier: The pack's word for the tier, or None.
         threshold: Locked threshold of the tier, 0 to 1, or None.
         start: Begin of prediction.when: the index date.
@@ -117,7 +117,7 @@ class Result:
         category: v2-0074 code of the DiagnosticReport.
         issued: When this version is released.
         effective: Clinically relevant time: latest input.
-        exclusive: The outcomes are exclusive classes and sum to 1.
+        interval_level: Level of the outcomes' intervals, 0 to 1.
         contributions: Modality to its part of the calibrated logit.
         missing: Inputs that were not there, and how that was handled.
         warnings: Out-of-distribution and other flags, as sentences.
@@ -139,7 +139,6 @@ class Result:
     issued: datetime
     effective: When
     outcomes: tuple[Outcome, ...]
-    exclusive: bool
     inputs: tuple[Input, ...]
     contributions: Mapping[str, float]
     missing: tuple[str, ...]
@@ -150,6 +149,7 @@ class Result:
     organization: str
     correction: Correction | None = None
     scale: Literal["percent", "fraction"] = "percent"
+    interval_level: float = 0.9
 
     @property
     def headline(self) -> Outcome:
@@ -159,6 +159,11 @@ class Result:
     def resource_id(self, role: str) -> str:
         """Deterministic id of a resource: the same for every version of the lineage."""
         return str(uuid.uuid5(_NAMESPACE, f"{self.lineage}#{role}"))
+
+    @property
+    def interval_words(self) -> str:
+        """What the intervals are called: "90 % interval"."""
+        return f"{self.interval_level * 100:g} % interval"
 
     def percent(self, probability: float) -> str:
         """A probability for people, one decimal: "31.4 %"."""

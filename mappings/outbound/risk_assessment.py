@@ -88,9 +88,22 @@ def _prediction(result: Result, outcome: Outcome) -> dict[str, Any]:
     return made
 
 
+def _beside(result: Result, outcome: Outcome) -> str:
+    """What another outcome is to the headline: of its exclusive classes, or at another time."""
+    at_once = [o for o in result.outcomes if o.end == outcome.end]
+    if outcome.end != result.headline.end:
+        return "at another horizon" if len(at_once) == 1 else "a class at another horizon"
+    return "the exclusive counterpart" if len(at_once) == _PAIR else "another exclusive class"
+
+
+_PAIR = 2
+
+
 def _rationale(result: Result, outcome: Outcome) -> str:
     if outcome is not result.headline:
-        return f"{result.percent(outcome.probability)}: the exclusive counterpart."
+        return f"{result.percent(outcome.probability)}: {_beside(result, outcome)}."
+    if not result.contributions:
+        return sentence(result)
     ranked = sorted(result.contributions.items(), key=lambda item: -abs(item[1]))
     parts = ", ".join(f"{name} {value:+.2f}" for name, value in ranked)
     return f"{sentence(result)} Contributions to the logit: {parts}."

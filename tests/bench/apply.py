@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy import Connection, Engine, text
 
-from inference import features, protocol
+from inference import features, protocol_reading
 from inference.protocol import Protocol
 from interop.ledger import entries as record_rows
 from interop.ledger import images
@@ -22,7 +22,7 @@ from interop.ledger.engine import open_ledger, reading, writing
 from interop.ledger.mover import Tables
 from interop.ledger.received import Received, Record
 from mappings.hl7v2 import entries as mapped
-from mappings.hl7v2.scan import dedup_digest, lane, scan
+from mappings.hl7v2.scan import scan
 from mappings.record import Code, Entry, Source, When
 from mappings.record_json import when_to_json
 from tests.bench import messages
@@ -40,6 +40,18 @@ _TABLES = ("inbound", "job", "entry", "readiness")
 _COMPARED = 20_000
 _DAY = datetime(2026, 11, 20, 9)
 _LEAST, _MOST_GROWTH = 0.5, 1.5
+
+
+_RECENT, _LONG_AGO = 15, 400
+
+
+def _days_ago(panel: int) -> int:
+    """A panel every third day for six weeks, and before that until more than a year ago.
+
+    So every size holds the same in the windows that are asked for, and what is compared is the
+    size of the record.
+    """
+    return 3 * panel if panel < _RECENT else _LONG_AGO + 3 * (panel - _RECENT)
 
 
 @dataclass(slots=True)
@@ -64,12 +76,12 @@ class _Line:
         key = f"{self.number:032d}"
         return Received(
             door="mllp", interface="his", received_at=datetime.now(UTC), kind=header.message_type,
-            lane=lane(header.patient_ids, header.delimiters), size=len(sent), control_key=key,
-            dedup=f"{key}/{dedup_digest(sent).hex()}", body=sent, reply=b"AA", code="AA",
+            lane=header.lane, size=len(sent), control_key=key,
+            body=sent, reply=b"AA", code="AA",
         )  # fmt: skip
 
     def fill(self, patient: int, count: int) -> None:
-        """Give a patient a CT, and so many entries past the stages: a panel every third day."""
+        """Give a patient a CT, and so many entries past the stages."""
         site, ids = self.parts.site.sender("his"), self.parts.ids
         with writing(self.parts.engine) as connection:
             person = self.person(connection, patient)
@@ -86,7 +98,7 @@ class _Line:
                 images.put_study(connection, uid, study, now=datetime.now(UTC))
             self._operate(connection, patient)
             for panel in range(count // _ENTRIES_A_MESSAGE):
-                taken = self.message(patient, days_ago=3 * panel)
+                taken = self.message(patient, days_ago=_days_ago(panel))
                 assert taken.body is not None
                 source = Source("his", self.parts.id(), taken.received_at)
                 made = mapped(taken.body, site=site, source=source).entries
@@ -134,7 +146,7 @@ class _Line:
 
     def judge(self, turns: int) -> dict[str, tuple[float, float]]:
         """Protocol to median seconds to judge its readiness, and to find its features."""
-        protocols = [self.parts.packs[0].manifest, *protocol.shipped().values()]
+        protocols = [self.parts.packs[0].manifest, *protocol_reading.shipped().values()]
         return {one.id: self._judge(one, turns) for one in protocols}
 
     def _judge(self, one: Protocol, turns: int) -> tuple[float, float]:
@@ -282,7 +294,10 @@ def _measured(
         ),
         notes=(
             f"Medians of {4 * rounds} turns of {_PATIENTS} patients, one message each; SQLite.",
-            "Every patient has an index CT, MR and operation, and a panel every third day before.",
+            (
+                "Every patient has an index CT, MR and operation, and a panel every third day: for "
+                "six weeks before it, and earlier than 400 days, so that the windows hold the same."
+            ),
             "Messages are judged for the pack liver_dx; protocols alone for all that are shipped.",
             (
                 "One process moves, maps, applies and judges readiness; bare is INSERT OR REPLACE "

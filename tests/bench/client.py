@@ -1,4 +1,8 @@
-"""The one MLLP client of the bench: many connections, one message in flight each, every ack checked."""
+"""The MLLP clients of the bench: many connections, one message in flight each, every ack checked.
+
+`load` costs as little as a client in Python can, so that what is measured is the server.
+`stream_load` is what senders in Python are: asyncio's streams and a deadline for each answer.
+"""
 
 from __future__ import annotations
 
@@ -137,3 +141,34 @@ def load(
         return run.load
 
     return uvloop.run(go())
+
+
+def stream_load(port: int, feed: Feed, *, connections: int, seconds: float, first: int = 0) -> Load:
+    """As `load`, by asyncio's streams on its own loop.
+
+    Raises:
+        asyncio.IncompleteReadError: A connection ended with an answer outstanding.
+    """
+
+    async def send(run: _Run) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+        while (number := run.take()) is not None:
+            sent = time.perf_counter()
+            writer.write(feed.framed(number))
+            await writer.drain()
+            answer = await asyncio.wait_for(reader.readuntil(END), 60)
+            run.load.latencies_s.append(time.perf_counter() - sent)
+            if _accepted(answer, feed.control_id(number)):
+                run.load.acks += 1
+            else:
+                run.load.wrong += 1
+        writer.close()
+
+    async def go() -> Load:
+        start = time.perf_counter()
+        run = _Run(feed, start + seconds, first, first=first)
+        await asyncio.gather(*(send(run) for _ in range(connections)))
+        run.load.seconds = time.perf_counter() - start
+        return run.load
+
+    return asyncio.run(go())

@@ -17,21 +17,27 @@ from rich.console import Console
 from sqlalchemy import create_engine, text
 
 from tests.bench import machine, site
-from tests.bench.client import Load, load
+from tests.bench.client import Load, load, stream_load
 from tests.bench.messages import Feed, feed
 from tests.bench.table import Measured, Verdict
 
-CONNECTIONS = (1, 8, 64)
+_BY_STREAMS = "64, client of asyncio streams"
+# What is asked of each server, and by which client.
+_LOADS = {
+    "1": (1, load), "8": (8, load), "64": (64, load), _BY_STREAMS: (64, stream_load),
+}  # fmt: skip
 _PEER = "python-hl7 asyncio, stores nothing"
 _ECHO = "bare asyncio echo, stores nothing"
 _OURS = "Oncord, SQLite, workers draining"
 _STRIDE = 1_000_000
 _TARGETS = (
-    (_OURS, _PEER, 8, 20.0),
-    (_OURS, _PEER, 64, 20.0),
-    ("Oncord, SQLite, workers stopped", _ECHO, 64, 0.6),
-    ("Oncord, PostgreSQL, workers draining", _PEER, 64, 10.0),
-    ("Oncord, PostgreSQL, workers stopped", _ECHO, 64, 0.3),
+    (_OURS, _PEER, "8", 20.0),
+    (_OURS, _PEER, "64", 20.0),
+    ("Oncord, SQLite, workers stopped", _ECHO, "64", 0.6),
+    ("Oncord, SQLite, workers stopped", _ECHO, _BY_STREAMS, 0.6),
+    ("Oncord, PostgreSQL, workers draining", _PEER, "64", 10.0),
+    ("Oncord, PostgreSQL, workers stopped", _ECHO, "64", 0.3),
+    ("Oncord, PostgreSQL, workers stopped", _ECHO, _BY_STREAMS, 0.3),
 )
 
 
@@ -40,16 +46,16 @@ class _Round:
     seconds: float
     feed: Feed
 
-    def loads(self, port: int) -> dict[int, Load]:
+    def loads(self, port: int) -> dict[str, Load]:
         return {
-            n: load(port, self.feed, connections=n, seconds=self.seconds, first=k * _STRIDE)
-            for k, n in enumerate(CONNECTIONS)
+            name: by(port, self.feed, connections=n, seconds=self.seconds, first=k * _STRIDE)
+            for k, (name, (n, by)) in enumerate(_LOADS.items())
         }
 
 
 def run(console: Console, *, rounds: int, seconds: float) -> Measured:
     """Take turns: each round asks every server in order."""
-    taken: dict[str, dict[int, list[Load]]] = defaultdict(lambda: defaultdict(list))
+    taken: dict[str, dict[str, list[Load]]] = defaultdict(lambda: defaultdict(list))
     drained: list[str] = []
     with ExitStack() as stack:
         url = "" if found.missing("postgresql") else _postgresql(stack)
@@ -60,7 +66,7 @@ def run(console: Console, *, rounds: int, seconds: float) -> Measured:
                     made = serve()
                 for connections, load_ in made.items():
                     taken[name][connections].append(load_)
-                told = ", ".join(f"{n}: {made[n].rate:.0f}/s" for n in CONNECTIONS)
+                told = ", ".join(f"{n}: {made[n].rate:.0f}/s" for n in _LOADS)
                 console.print(f"round {number + 1}: {name}: {told}", style="dim", highlight=False)
     return _measured(taken, rounds, seconds, drained)
 
@@ -72,7 +78,7 @@ def _postgresql(stack: ExitStack) -> str:
 
 def _turns(
     this: _Round, postgresql: str, drained: list[str]
-) -> Iterator[tuple[str, Callable[[], dict[int, Load]]]]:
+) -> Iterator[tuple[str, Callable[[], dict[str, Load]]]]:
     yield _PEER, lambda: _peer(this, "hl7")
     yield _OURS, lambda: _ours(this, "", drained, workers=True)
     yield _ECHO, lambda: _peer(this, "echo")
@@ -88,7 +94,7 @@ def _turns(
         )
 
 
-def _peer(this: _Round, kind: str) -> dict[int, Load]:
+def _peer(this: _Round, kind: str) -> dict[str, Load]:
     with machine.on(machine.SERVER):
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.mllp_peers", kind],
@@ -103,7 +109,7 @@ def _peer(this: _Round, kind: str) -> dict[int, Load]:
         process.communicate()
 
 
-def _ours(this: _Round, server: str, drained: list[str], *, workers: bool) -> dict[int, Load]:
+def _ours(this: _Round, server: str, drained: list[str], *, workers: bool) -> dict[str, Load]:
     """Our service under the same load; what it acknowledged must be what it stored."""
     with tempfile.TemporaryDirectory(prefix="oncord-bench-") as name, ExitStack() as stack:
         home = Path(name)
@@ -139,7 +145,7 @@ def _database(server: str) -> str:
 
 
 def _measured(
-    taken: dict[str, dict[int, list[Load]]], rounds: int, seconds: float, drained: list[str]
+    taken: dict[str, dict[str, list[Load]]], rounds: int, seconds: float, drained: list[str]
 ) -> Measured:
     rows = []
     for name, by_connections in taken.items():
@@ -147,7 +153,7 @@ def _measured(
             rows.append(
                 (
                     name,
-                    str(connections),
+                    connections,
                     f"{statistics.median(m.rate for m in loads):.0f}",
                     f"{statistics.median(m.p_ms(0.5) for m in loads):.2f}",
                     f"{statistics.median(m.p_ms(0.99) for m in loads):.2f}",
@@ -163,7 +169,7 @@ def _measured(
         rows=rows,
         verdicts=tuple(
             Verdict(
-                target=f"{least:g}x {against.partition(',')[0]} at {connections} connections: {name}",
+                target=f"{least:g}x {against.partition(',')[0]} at {_many(connections)}: {name}",
                 measured=f"{ratio:.2f}x",
                 met=ratio >= least,
             )
@@ -192,8 +198,14 @@ def _measured(
     )
 
 
+def _many(load_: str) -> str:
+    """A load in words: "64 connections, client of asyncio streams"."""
+    count, comma, client = load_.partition(",")
+    return f"{count} connections{comma}{client}"
+
+
 def _ratio(
-    taken: dict[str, dict[int, list[Load]]], name: str, against: str, connections: int
+    taken: dict[str, dict[str, list[Load]]], name: str, against: str, connections: str
 ) -> float:
     pairs = zip(taken[name][connections], taken[against][connections], strict=True)
     return statistics.median(ours.rate / theirs.rate for ours, theirs in pairs)

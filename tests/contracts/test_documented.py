@@ -58,15 +58,20 @@ def keys(path: Path, readers: set[str]) -> list[str]:
 
 
 _COMMANDS = dict(commands(typer.main.get_command(app)))
-_SITE_KEYS = keys(_HOUSE / "workers" / "site_file.py", {"take", "table", "tables"})
 _PACK_READERS = {
     "text", "number", "whole", "truth", "one_of", "texts", "numbers", "span", "table", "tables",
-    "raw", "has", "day", "moment",
+    "raw", "has", "day", "moment", "days", "one_or_more_numbers", "one_or_more_texts",
 }  # fmt: skip
+_SITE_KEYS = sorted(
+    {
+        *keys(_HOUSE / "workers" / "site_file.py", {"take", "table", "tables"}),
+        *keys(_HOUSE / "inference" / "recalibration.py", _PACK_READERS),
+    }
+)
 _PACK_KEYS = sorted(
     {
         key
-        for name in ("manifest.py", "protocol.py")
+        for name in ("manifest_reading.py", "protocol_reading.py")
         for key in keys(_HOUSE / "inference" / name, _PACK_READERS)
     }
 )

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from inference import conform
-from inference.assess import Case, assess, sessions
+from inference.assess import Case, assess
+from inference.chain import sessions
 from inference.errors import NotAPrediction
 from inference.packs import Pack
 from inference.prediction import Prediction

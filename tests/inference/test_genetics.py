@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from inference import genetics
-from inference.genetics import burden, named, variants
+from inference import features
+from inference.genetics import Named, burden, named, variants
+from inference.genetics.calls import CODES
+from inference.protocol import Input
 from mappings import fhir, hl7v2
 from mappings.record import Entry, Identifier, PatientRecord, Source
 from mappings.site import Site
@@ -350,7 +352,7 @@ def test_a_significance_told_apart_reaches_its_variant() -> None:
         whole = record(*by_fhir(called(rest, id="v1"), called(VUS, id="v2"), told))
         assert {"TP53": 1, "KRAS": 0} == burden(whole, ("TP53", "KRAS")).by_gene
         # A record of asked codes alone holds no implication, only the significance in it.
-        asked = [e for e in whole.entries if e.code and e.code.code in genetics.CODES]
+        asked = [e for e in whole.entries if e.code and e.code.code in CODES]
         assert {"TP53": 1, "KRAS": 0} == burden(record(*asked), ("TP53", "KRAS")).by_gene
 
 
@@ -422,7 +424,7 @@ def test_a_record_without_genetics_knows_nothing() -> None:
     found = burden(record(), GENES)
     assert (None, GENES, ()) == (found.count, found.unknown, found.keys)
     assert () == variants(record())
-    assert genetics.Named(state=None, keys=()) == named(record(), "TP53", "c.1A>G")
+    assert Named(state=None, keys=()) == named(record(), "TP53", "c.1A>G")
 
 
 @pytest.mark.parametrize(
@@ -461,3 +463,18 @@ def test_genes_and_changes_that_nobody_pairs_are_not_paired() -> None:
     assert {"TP53": None, "KRAS": None} == burden(mixed, ("TP53", "KRAS")).by_gene
     fusion = record(*by_fhir(observation("69548-6", PRESENT, parts[:3])))
     assert ["TP53", "KRAS"] == [v.gene for v in variants(fusion)]
+
+
+@pytest.mark.parametrize(("days", "expected"), [(20, None), (60, 1.0)])
+def test_a_gene_told_inside_the_gap_is_not_read(days: int, expected: float | None) -> None:
+    """The biopsy of three weeks before an assessment would tell its answer (models.md 1.1)."""
+    wanted = Input(
+        id="tp53", kind="gene_burden", modality="genetics", display="TP53", required=False,
+        genes=("TP53",), window_days=(-36500, -30),
+    )  # fmt: skip
+    t0 = datetime(2026, 11, 20, 1, 30, tzinfo=UTC) + timedelta(days=days)
+    made = features.find_all([wanted], record(*DOORS["hl7"]()), t0, t0)["tp53"]
+    assert expected == made.value
+    assert (expected is None) == ("TP53" in made.reason)
+    anytime = replace(wanted, window_days=None)
+    assert 1.0 == features.find_all([anytime], record(*DOORS["hl7"]()), t0, t0)["tp53"].value

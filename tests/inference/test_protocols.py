@@ -1,158 +1,44 @@
-"""Protocols: what they refuse, and every rule of the five studies on records that fit and do not."""
+"""Protocols: every rule of the five studies on records that fit and do not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import count
 
 import pytest
-
-from inference import eligibility, features, protocol
-from inference.eligibility import Readiness
-from inference.errors import ManifestRefused
-from inference.manifest import Cues, Lexicon
-from inference.protocol import FOLDER, Protocol
-from inference.rules import StudySummary
-from inference.toml_table import document
-from mappings.record import (
-    Code,
-    Coded,
-    Entry,
-    Identifier,
-    Kind,
-    PatientRecord,
-    Quantity,
-    Source,
-    Text,
-    Value,
-    When,
+from study_facts import (
+    LABS,
+    NOW,
+    T0,
+    as_if,
+    born,
+    coded,
+    consent,
+    entry,
+    fitting,
+    judged,
+    lab,
+    verdict,
+    with_,
+    without,
 )
 
-T0 = datetime(2026, 3, 4, 9, tzinfo=UTC)
-NOW = T0 + timedelta(days=20)
-WHO = Identifier("SYN-1", "https://hospital.example/ns/mrn")
+from inference import eligibility, features, protocol_reading
+from inference.protocol_reading import FOLDER
+from mappings.record import Entry, PatientRecord, Quantity, Text, When
+
 ALL = sorted(path.stem for path in FOLDER.glob("*.toml"))
-LABS = {
-    "AFP": ("1834-1", "ng/mL"), "DCP": ("34444-0", "ng/mL"), "CEA": ("2039-6", "ng/mL"),
-    "CA199": ("24108-3", "U/mL"), "ALB": ("1751-7", "g/dL"), "TBIL": ("1975-2", "mg/dL"),
-    "ALT": ("1742-6", "U/L"), "AST": ("1920-8", "U/L"), "PLT": ("777-3", "10*3/uL"),
-    "INR": ("6301-6", "1"), "HGB": ("718-7", "g/dL"), "CREA": ("2160-0", "mg/dL"),
-}  # fmt: skip
-USUAL = {"ALB": "4.1", "TBIL": "0.8", "INR": "1.0", "HGB": "13", "CREA": "0.9"}
-_number = count(1)
-
-
-def entry(
-    kind: Kind, code: str, days: float | None = 0, value: Value | None = None, **changes: object
-) -> Entry:
-    """One fact, so many days from the index."""
-    number = next(_number)
-    parts: dict[str, object] = {
-        "kind": kind, "key": f"{kind}/{code}/{number}", "patient": WHO, "path": "X",
-        "source": Source("his", number, T0 - timedelta(days=300)), "seq": number, "value": value,
-        "code": Code("urn:x", code) if code else None,
-        "effective": When.instant(T0 + timedelta(days=days)) if days is not None else None,
-    }  # fmt: skip
-    return Entry(**(parts | changes))  # type: ignore[arg-type]
-
-
-def lab(name: str, days: float = -3) -> Entry:
-    """A laboratory value of an unremarkable size."""
-    code, unit = LABS[name]
-    text = USUAL.get(name, "60")
-    return entry("observation", code, days, Quantity(Decimal(text), unit, text))
-
-
-def coded(code: str, answer: str, days: float = 5) -> Entry:
-    """A coded answer."""
-    return entry("observation", code, days, Coded((Code("urn:x", answer),), answer))
-
-
-def born(year: int = 1970, sex: str = "male") -> list[Entry]:
-    """Who the patient is."""
-    date = When(datetime(year, 6, 1), "day")
-    return [
-        entry("patient", "", None, date, key="patient/birth_date"),
-        entry("patient", "", None, Text(sex), key="patient/sex"),
-    ]
-
-
-def consent(*, patient: bool = True, **details: object) -> Entry:
-    """A consent that the patient, or somebody else, gave."""
-    return entry(
-        "consent", "59284-0", -10, details={"performers": [{"patient": patient}], **details}
-    )
-
-
-def study(modality: str, days: float = -5, **changes: object) -> StudySummary:
-    """A complete study."""
-    parts: dict[str, object] = {
-        "study_instance_uid": f"2.25.{next(_number)}", "modality": modality, "complete": True,
-        "started": When.instant(T0 + timedelta(days=days)),
-    }  # fmt: skip
-    return StudySummary(**(parts | changes))  # type: ignore[arg-type]
-
-
-HEPATECTOMY = entry("procedure", "107963000")
-COLECTOMY = entry("procedure", "23968004")
-MASTECTOMY = entry("procedure", "5884001")
-PATHOLOGY = entry("report", "60568-3", 6)
-LIVER_LABS = ("AFP", "ALB", "TBIL", "ALT", "AST", "PLT", "INR")
-Facts = tuple[list[Entry], list[StudySummary]]
-
-
-def fitting(name: str) -> Facts:
-    """A patient whom a protocol takes."""
-    liver = [lab(n) for n in LIVER_LABS]
-    crlm = [COLECTOMY, PATHOLOGY, consent(), entry("condition", "C18.700", -9), lab("CEA")]
-    crlm += [coded("21902-2", "IIIB"), coded("84892-9", "R0")]
-    crlm += [coded("21899-0", "pT3"), coded("21900-6", "pN1")]
-    breast = [MASTECTOMY, PATHOLOGY, entry("condition", "C50.901", -20)]
-    breast += [entry("specimen", "119376003", 0), coded("21899-0", "pT2"), coded("21900-6", "pN0")]
-    breast += [coded("85337-4", "positive"), coded("85319-2", "negative")]
-    pan = [consent(), entry("condition", "I10", -400)]
-    pan += [lab(n, -60) for n in ("HGB", "PLT", "ALB", "ALT", "CREA")]
-    post = [
-        HEPATECTOMY,
-        PATHOLOGY,
-        entry("condition", "C22.0", -20),
-        coded("84892-9", "R0"),
-        *liver,
-    ]
-    ct, slides = study("CT"), study("SM", 4)
-    return {
-        "pan_cancer_now": ([*born(), *pan], []),
-        "pan_cancer_1y": ([*born(), *pan], []),
-        "liver_px": ([*born(), *post], [ct]),
-        "breast_dm": ([*born(1975, "female"), *breast], [slides]),
-        "hcc_ar_pre": ([*born(), *liver], [study("MR", 0)]),
-        "hcc_ar_post": ([*born(), *post], [study("MR"), slides]),
-        "crlm_2y": ([*born(), *crlm], [ct, slides]),
-    }[name]
-
-
-def judged(name: str, facts: Facts, as_of: datetime = NOW) -> Readiness:
-    """Readiness of these facts."""
-    moved = as_of if protocol.shipped()[name].index.on != "assessment" else T0
-    record = PatientRecord.of(facts[0], as_of=moved)
-    return eligibility.readiness(protocol.shipped()[name], record, facts[1], moved)
-
-
-def verdict(name: str, rule: str, facts: Facts) -> str:
-    """One rule's answer."""
-    return next(r.verdict for r in judged(name, facts).rules if r.rule == rule)
 
 
 def test_all_five_studies_have_protocols() -> None:
     """With the pack liver_dx every registry number of the house is there."""
-    studies = {p.study for p in protocol.shipped().values()} | {"NCT07658586"}
+    studies = {p.study for p in protocol_reading.shipped().values()} | {"NCT07658586"}
     assert {
         "NCT06791473", "NCT07658586", "NCT07244094", "NCT07030842", "NCT07392567"
     } == studies  # fmt: skip
-    assert ALL == sorted(protocol.shipped())
+    assert ALL == sorted(protocol_reading.shipped())
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -183,22 +69,6 @@ def test_only_what_is_analysed_looks_beyond_the_lock(name: str) -> None:
     for rule in after.rules:
         if rule.scope == "predict" and name != "hcc_ar_pre":
             assert before[rule.rule].verdict == rule.verdict, rule
-
-
-def without(facts: Facts, code: str) -> Facts:
-    """The facts but those of a code."""
-    return [e for e in facts[0] if e.code is None or e.code.code != code], facts[1]
-
-
-def with_(facts: Facts, *more: Entry) -> Facts:
-    """The facts and some more."""
-    return [*facts[0], *more], facts[1]
-
-
-def as_if(facts: Facts, *told: Entry) -> Facts:
-    """The facts with others under the same keys."""
-    keys = {e.key for e in told}
-    return [*(e for e in facts[0] if e.key not in keys), *told], facts[1]
 
 
 PREGNANT = ("pan_cancer_now", "not_pregnant")
@@ -260,7 +130,9 @@ def test_each_rule_can_fail(name: str, rule: str, told: Iterable[Entry], expecte
         ("crlm_2y", "lock", "60568-3"), ("crlm_2y", "stage", "21902-2"),
         ("breast_dm", "invasive", "C50.901"), ("breast_dm", "er_known", "85337-4"),
         ("breast_dm", "before_treatment", "119376003"), ("hcc_ar_post", "margin", "84892-9"),
-        ("hcc_ar_pre", "core_labs", "1834-1"), ("pan_cancer_1y", "history", "I10"),
+        ("hcc_ar_pre", "core_labs", "1834-1"), ("hcc_ar_pre", "early_stage", "405930005"),
+        ("hcc_ar_post", "early_stage", "macrovascular-invasion"),
+        ("hcc_ar_pre", "early_stage", "389026000"), ("pan_cancer_1y", "history", "I10"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_waited_for(name: str, rule: str, code: str) -> None:
@@ -276,7 +148,10 @@ def test_what_is_asked_for_decides(
 ) -> None:
     """The part of the record that readiness asks for gives the answer of the whole record."""
     entries, studies = as_if(fitting(name), *told)
-    p, as_of = protocol.shipped()[name], NOW if rule != "follow_up" else NOW + timedelta(days=900)
+    p, as_of = (
+        protocol_reading.shipped()[name],
+        NOW if rule != "follow_up" else NOW + timedelta(days=900),
+    )
     as_of = T0 if p.index.on == "assessment" else as_of
     whole = PatientRecord.of(entries, as_of=as_of)
     study = eligibility.index_study(p, studies, as_of)
@@ -296,7 +171,10 @@ def test_what_is_asked_for_decides(
 
 def test_an_old_value_serves_where_the_last_days_have_none() -> None:
     """Of long windows the last days are read first; what they lack is looked for in the whole."""
-    p, told = protocol.shipped()["pan_cancer_now"], [*born(), lab("CEA", -600), lab("ALB", -5)]
+    p, told = (
+        protocol_reading.shipped()["pan_cancer_now"],
+        [*born(), lab("CEA", -600), lab("ALB", -5)],
+    )
     unusable = entry("observation", "1834-1", -5, Quantity(Decimal(9), None, "9"))
     told += [lab("AFP", -400), unusable, lab("ALB", -500)]
     narrow = eligibility.asked(p, T0, T0, whole=())
@@ -361,121 +239,3 @@ def test_icd10_of_chinese_length_matches() -> None:
     for code, expected in (("C18.700x003", "met"), ("C20.x00", "met"), ("C21.000", "unknown")):
         facts = with_(without(fitting("crlm_2y"), "C18.700"), entry("condition", code, -9))
         assert expected == verdict("crlm_2y", "colorectal_cancer", facts), code
-
-
-def changed(name: str, old: str, new: str) -> Protocol:
-    """A protocol with one text replaced."""
-    text = (FOLDER / f"{name}.toml").read_text("utf-8")
-    assert old in text
-    return protocol.read(document(text.replace(old, new, 1).encode(), "x.toml"))
-
-
-REFUSED = {
-    "a unit nobody defined": ("crlm_2y", 'unit = "ng/mL"', 'unit = "furlong"', "inputs[2].unit"),
-    "a code that is none": ("crlm_2y", '["2039-6"]', '["2039-7"]', "inputs[2].codes"),
-    "a window of halves": ("crlm_2y", "window_days = [-30, 0]", "window_days = [-0.5, 0]",
-                           "inputs[2].window_days"),
-    "a window turned round": ("crlm_2y", "window_days = [-30, 0]", "window_days = [0, -30]",
-                              "inputs[2].window_days"),
-    "an input of the future": ("crlm_2y", "window_days = [-30, 0]", "window_days = [-30, 90]",
-                               "inputs[2].window_days"),
-    "a rule of the future": ("crlm_2y", 'window_days = [0, 60]\nvalues = ["I"',
-                             'window_days = [0, 730]\nvalues = ["I"', "rules[3].window_days"),
-    "follow-up that gates": ("crlm_2y", 'scope = "analyse"\ntest = "follow_up"',
-                             'scope = "predict"\ntest = "follow_up"', "rules[12].scope"),
-    "pathology in PRE": ("hcc_ar_pre", '["1834-1"]', '["21899-0"]', "inputs[2].codes"),
-    "a test nobody knows": ("crlm_2y", 'test = "consent"', 'test = "oracle"', "rules[1].test"),
-    "a misspelt key": ("crlm_2y", "majority = 18", "majorit = 18", "rules[1].majority"),
-    "an input that is not there": ("crlm_2y", 'inputs = ["CEA"]', 'inputs = ["CEB"]',
-                                   "rules[11].inputs"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_a_protocol_may_not_say_is_refused_by_name(case: str) -> None:
-    """The error names file, line and key."""
-    name, old, new, key = REFUSED[case]
-    with pytest.raises(ManifestRefused) as caught:
-        changed(name, old, new)
-    assert ("x.toml", key) == (caught.value.file, caught.value.key)
-    assert caught.value.line
-
-
-def test_the_error_names_the_line() -> None:
-    """Of the key, also in the second of several tables of one name."""
-    text = (FOLDER / "crlm_2y.toml").read_text("utf-8")
-    with pytest.raises(ManifestRefused) as caught:
-        changed("crlm_2y", "majority = 18", 'majority = "18"')
-    line = text.splitlines().index("majority = 18") + 1
-    assert (line, f"x.toml:{line}: rules[1].majority") == (
-        caught.value.line, str(caught.value).removeprefix("pack refused: ").partition(": exp")[0]
-    )  # fmt: skip
-
-
-def found(name: str, *entries: Entry, t0: datetime = T0) -> dict[str, features.Found]:
-    """What serves each input of a protocol."""
-    record = PatientRecord.of(entries, as_of=NOW)
-    return features.find_all(protocol.shipped()[name].inputs, record, t0, NOW)
-
-
-def quantity(name: str, text: str, days: float = -3, comparator: str | None = None) -> Entry:
-    """A laboratory value."""
-    code, unit = {**LABS, "NEU": ("751-8", "10*3/uL"), "LYM": ("731-0", "10*3/uL")}[name]
-    return entry("observation", code, days, Quantity(Decimal(text), unit, text, "", comparator))
-
-
-def test_a_score_rests_on_what_went_into_it() -> None:
-    """FIB-4 of 55 years, AST 80, ALT 64, PLT 100: 5.5, with the keys of all four."""
-    told = [*born(1970), quantity("AST", "80"), quantity("ALT", "64"), quantity("PLT", "100")]
-    made = found("hcc_ar_post", *told)["FIB4"]
-    assert isinstance(made.value, float)
-    years = features.age_years(When(datetime(1970, 6, 1), "day"), T0)
-    assert sum(years) / 2 * 80 / (100 * 8) == pytest.approx(made.value)
-    assert {e.key for e in made.entries} == {e.key for e in told if e.key != "patient/sex"}
-
-
-def test_a_score_without_a_part_says_which() -> None:
-    """No platelets, no FIB-4."""
-    made = found("hcc_ar_post", *born(), quantity("AST", "80"), quantity("ALT", "64"))["FIB4"]
-    assert not made.there
-    assert "PLT" in made.reason
-
-
-def test_a_score_of_a_value_at_the_end_of_an_assay_says_so() -> None:
-    """AST below its detection limit: FIB-4 is at a limit, too."""
-    p = protocol.shipped()["hcc_ar_post"]
-    told = [*born(), quantity("AST", "5", comparator="<"), quantity("ALT", "9")]
-    record = PatientRecord.of([*told, quantity("PLT", "200")], as_of=NOW)
-    lexicon = Lexicon(
-        findings=(), negation=Cues(before={}, after={}), hedge=Cues(before={}, after={}), breaks=()
-    )
-    made = features.read(p, lexicon, record, T0, NOW)
-    assert {"AST", "FIB4", "APRI"} == set(made.comparators)
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"), [("pT3", "T3"), ("pT1a", "T1a"), ("pTx", None), ("侵及浆膜", None)]
-)
-def test_an_answer_is_one_of_the_words_or_missing(answer: str, expected: str | None) -> None:
-    """As pathologists write it; another word is never guessed."""
-    made = found("crlm_2y", COLECTOMY, coded("21899-0", answer))["pT"]
-    assert expected == made.value
-    assert made.there == (expected is not None)
-
-
-def test_a_history_is_told_or_declared_absent() -> None:
-    """Hepatitis B that nobody told counts as none; tobacco that nobody told is unknown."""
-    told = found("pan_cancer_now", entry("condition", "B18.104", -900))
-    assert 1.0 == told["hepatitis_b"].value
-    nothing = found("pan_cancer_now")
-    assert (0.0, ()) == (nothing["hepatitis_b"].value, nothing["hepatitis_b"].entries)
-    assert not nothing["smoking"].there
-    ancient = found("pan_cancer_now", entry("condition", "B18.104", -9000))
-    assert not ancient["hepatitis_b"].there
-
-
-def test_a_gene_that_was_not_tested_is_missing() -> None:
-    """Never 0."""
-    made = found("pan_cancer_now", *born())["germline"]
-    assert not made.there
-    assert "BRCA1" in made.reason

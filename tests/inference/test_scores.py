@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference import scores
-from inference.scores import SCORES, Derived, Measured, Undecided, derive
+import inference
+from inference.scores import SCORES, Derived, Measured, derive, liver
+from inference.scores.undecided import Undecided
 
 
 def measured(**values: float | str) -> dict[str, Measured]:
@@ -105,10 +107,10 @@ def test_child_pugh_classes() -> None:
     """A for 5 and 6, B for 7 to 9, C for 10 to 15."""
     found = set()
     for alb, tbil, inr, fluid, brain in product(
-        (4, 3, 2), (1, 2.5, 4), (1, 2, 3), scores.ASCITES, scores.ENCEPHALOPATHY
+        (4, 3, 2), (1, 2.5, 4), (1, 2, 3), liver.ASCITES, liver.ENCEPHALOPATHY
     ):
-        points = scores.child_pugh(alb, tbil, inr, fluid, brain)
-        found.add((int(points), scores.child_pugh_class(alb, tbil, inr, fluid, brain)))
+        points = liver.child_pugh(alb, tbil, inr, fluid, brain)
+        found.add((int(points), liver.child_pugh_class(alb, tbil, inr, fluid, brain)))
     assert {
         (p, "A" if p in (5, 6) else "B" if p in (7, 8, 9) else "C") for p in range(5, 16)
     } == found
@@ -436,4 +438,15 @@ def test_the_registry_names_what_each_score_takes() -> None:
 
 def test_undecided_is_told_by_the_functions_too() -> None:
     """Whoever calls one directly sees why."""
-    assert Undecided("no nodule was counted") == scores.bclc(0, 0, "absent", "absent", 0, "A")
+    assert Undecided("no nodule was counted") == liver.bclc(0, 0, "absent", "absent", 0, "A")
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_every_score_and_its_parts_are_documented(name: str) -> None:
+    """inference/packs/README.md: one row, with the ids that the score takes."""
+    readme = Path(inference.__file__).parent / "packs" / "README.md"
+    [row] = [
+        line for line in readme.read_text("utf-8").splitlines()
+        if line.startswith("| ") and f"`{name}`" in line.split("|")[1]
+    ]  # fmt: skip
+    assert all(f"`{part}`" in row for part in SCORES[name].inputs)

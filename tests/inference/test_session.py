@@ -10,6 +10,7 @@ import pytest
 from inference import session
 from inference.errors import SessionRefused
 from inference.packs import Pack
+from inference.session import Onnx
 
 
 def test_a_session_reports_what_it_runs_on(pack: Pack) -> None:
@@ -35,7 +36,7 @@ def test_cuda_without_cuda_is_refused_and_not_run_on_the_cpu(pack: Pack) -> None
 def test_bytes_that_are_no_graph_are_refused() -> None:
     """A typed error, not the runtime's."""
     with pytest.raises(SessionRefused, match="cannot load"):
-        session.Session("x", b"not a graph")
+        session.Session("x", Onnx.of(b"not a graph"))
 
 
 def test_a_feed_that_does_not_fit_is_refused(pack: Pack) -> None:

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference import scores
-from inference.scores import Measured, derive
+from inference.scores import Measured, derive, liver
 from inference.staging import READERS, Answer, read
 from mappings.record import Code, Coded, Interval, Quantity, Text, Value
 
@@ -207,8 +206,8 @@ def test_what_is_read_is_what_scores_take() -> None:
         for kind in ("pT", "pN", "pM")
     }
     assert "IIIB" == derive("AJCC8_COLORECTAL", tnm).value
-    assert read("ascites", Text("少量腹水")).value in scores.ASCITES
-    assert read("encephalopathy", Text("Ⅲ期")).value in scores.ENCEPHALOPATHY
+    assert read("ascites", Text("少量腹水")).value in liver.ASCITES
+    assert read("encephalopathy", Text("Ⅲ期")).value in liver.ENCEPHALOPATHY
 
 
 def test_an_unknown_kind_is_an_error() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -123,3 +125,18 @@ def test_an_example_keeps_every_voxel(study: CtStudy) -> None:
     back = conform._ct(conform._ct_to_json(study))
     for name, one in study.phases.items():
         assert np.array_equal(one.voxels, back.phases[name].voxels)
+
+
+def test_a_zscore_is_of_each_phase_over_its_own_grid(pack: Pack, study: CtStudy) -> None:
+    """After the clip; mean HU is still told in HU; a flat phase has nothing to say."""
+    assert pack.manifest.ct is not None
+    declared = replace(pack.manifest.ct, intensity="zscore")
+    flat = np.full(study.phases["DL"].voxels.shape, 40.0)
+    one = study.phases["DL"]
+    study = only(study, **{**study.phases, "DL": volume(flat, one.spacing_mm, one.affine)})
+    hu, made = tensors.ct(pack.manifest.ct, study), tensors.ct(declared, study)
+    for channel in range(3):
+        golden = (hu.voxels[channel] - hu.voxels[channel].mean()) / hu.voxels[channel].std()
+        assert np.allclose(golden, made.voxels[channel], atol=1e-5)
+    assert not made.voxels[3].any()
+    assert hu.mean_hu == made.mean_hu

@@ -64,7 +64,7 @@ def result(probability: float = 0.31, key: str = "ab" * 32, **changes: Any) -> R
         "filler": "AI1F", "status": "preliminary", "question": Code(f"{NAMESPACE}/ai-question", "q"),
         "title": "Liver lesion", "report_code": Code("http://loinc.org", "18748-4"),
         "category": Code("http://terminology.hl7.org/CodeSystem/v2-0074", "RAD"),
-        "issued": NOW, "effective": DAY, "outcomes": outcomes, "exclusive": True, "inputs": (),
+        "issued": NOW, "effective": DAY, "outcomes": outcomes, "inputs": (),
         "contributions": {"ct": 0.5}, "missing": (), "warnings": (),
         "model": Model(id="liver_dx", name="Liver", version="1", digest="cd" * 32,
                        manufacturer="H", intended_use="check", study="NCT07658586",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import orjson
 import pytest
+from code_maps import HEAD, written
 from sqlalchemy import text
 from structlog.testing import capture_logs
 from whole_line import Line
@@ -19,22 +19,11 @@ from interop.ledger.engine import reading
 from mappings.record import Code, Entry, PatientRecord, Quantity
 from mappings.site import Site
 from workers import unmapped
-from workers.codes import COLUMNS, BadCodeMap, Senders, read
+from workers.codes import BadCodeMap, Senders, read
 from workers.demo import ct, hospital
 from workers.demo.hospital import AFP, Chart
 
-HEAD = ",".join(COLUMNS) + "\n"
 AFP_ROW = "L,AFP,甲胎蛋白,LN,1834-1,AFP\n"
-
-
-def written(folder: Path, name: str, *rows: str, head: str = HEAD) -> Path:
-    """A code map in a site's folder, newer than any it replaces."""
-    path = folder / "codes" / name
-    path.parent.mkdir(exist_ok=True)
-    before = path.stat().st_mtime_ns if path.exists() else 0
-    path.write_text(head + "".join(rows), "utf-8")
-    os.utime(path, ns=(before + 1_000_000_000, before + 1_000_000_000))
-    return path
 
 
 @pytest.mark.parametrize(
@@ -326,3 +315,15 @@ def test_the_command_line_lists_and_replays(line: Line, who: Chart):
     assert (0, "1 messages queued again\n") == oncord(line, "codes", "replay", "his", "L", "AFP")
     assert 2 == oncord(line, "codes", "replay", "nobody", "L", "AFP")[0]
     assert 2 == oncord(line, "codes", "replay", "his")[0]
+
+
+def test_the_command_line_names_the_question(line: Line, who: Chart):
+    """`codes unmapped` says of what and why; `codes replay ... --of` takes one question."""
+    line.send(local_afp(line, who, unit=""))
+    line.settle()
+    told = oncord(line, "codes", "unmapped")[1]
+    assert all(part in told for part in ("(blank)", "L|AFP", "no unit sent"))
+    replay = ("codes", "replay", "his", "unit", "", "--of")
+    assert (0, "1 messages queued again\n") == oncord(line, *replay, "L|AFP")
+    assert (0, "0 messages queued again\n") == oncord(line, *replay, "L|CEA")
+    assert 2 == oncord(line, *replay, "AFP")[0]

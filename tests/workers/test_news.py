@@ -9,9 +9,9 @@ import pytest
 from whole_line import Line
 
 from interop.ledger import results
-from interop.ledger.engine import reading
+from interop.ledger.engine import reading, writing
 from workers.demo.hospital import Chart
-from workers.evidence import Foreseen
+from workers.evidence import Evidence, Foreseen, _still_holds
 from workers.ingest import Mapped, _still
 
 
@@ -80,6 +80,72 @@ def test_a_birth_date_that_comes_back_is_news(known: Line, who: Chart):
         known.send(lab(known, who, "2951-2", pid=pid))
         known.settle()
         assert before < judged_at(known, who)
+
+
+@pytest.fixture
+def served(line: Line, who: Chart) -> Line:
+    """A patient for whom liver_dx has everything, assessed."""
+    line.register(who)
+    line.evidence(who)
+    line.settle()
+    line.send(again(line, who, filler="L0"))  # the laboratory's word on the patient stands last
+    line.settle()
+    return line
+
+
+def again(line: Line, who: Chart, **changes: str) -> bytes:
+    """The labs once more, under another order number."""
+    return line.labs(who, **({"filler": "L2"} | changes))
+
+
+def test_a_further_value_of_what_is_there_judges_nothing(served: Line, who: Chart):
+    """The newest usable value serves, and there is one already."""
+    before = judged_at(served, who)
+    for filler in ("L2", "L3"):
+        served.clock.forward(minutes=5)
+        served.send(again(served, who, filler=filler))
+        served.settle()
+    assert before == judged_at(served, who)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda line, who: again(line, who, filler="L1", status="C"),
+        lambda line, who: again(line, who, filler="L1", status="D"),
+        lambda line, who: again(line, who, filler=""),
+        lambda line, who: lab(line, who, "1834-1", pid="19551231|M"),
+    ],
+    ids=[
+        "a correction",
+        "a retraction",
+        "without a number, at the same time",
+        "another birth date",
+    ],
+)
+def test_what_may_change_what_is_there_is_judged(
+    served: Line, who: Chart, told: Callable[[Line, Chart], bytes]
+):
+    """A version of a fact that is known, or a word on the patient beside it."""
+    before = judged_at(served, who)
+    served.clock.forward(minutes=5)
+    sent = told(served, who)
+    served.send(sent)
+    served.settle()
+    assert before < judged_at(served, who)
+
+
+def test_an_answer_that_was_replaced_meanwhile_holds_no_longer(served: Line, who: Chart):
+    """A study was judged between the reading and the writing of one message."""
+    evidence, parts = Evidence(served.parts), served.parts
+    [protocol] = [p for p in parts.protocols if p.id == "liver_dx"]
+    person, seen = served.person(who), judged_at(served, who)
+    foreseen = Foreseen(person, 1, [], {}, {"liver_dx": seen})
+    with writing(parts.engine) as connection:
+        assert _still_holds(connection, person, protocol, foreseen)
+        served.clock.forward(minutes=5)
+        evidence.judge(connection, person, protocol, None, "study/1")
+        assert not _still_holds(connection, person, protocol, foreseen)
 
 
 def test_what_was_foreseen_of_a_smaller_record_is_worked_out_anew():

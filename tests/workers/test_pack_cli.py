@@ -17,10 +17,12 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from made_packs import logistic
 from onnx import helper
 from typer.testing import CliRunner, Result
 
 from inference import packs
+from inference.errors import ManifestRefused, PackRefused
 from workers.pack import app
 
 SHIPPED = Path(packs.__file__).parent / "packs" / "liver_dx"
@@ -138,7 +140,7 @@ def test_an_unknown_operator_is_refused_by_name(folder: Path, domain: str, named
     rewrite(folder, "fusion.onnx", raw)
     for command in ("check", "conform"):
         told = call(command, folder)
-        assert (1, True) == (told.exit_code, named in told.stdout), told.output
+        assert (1, True) == (told.exit_code, named in told.output), told.output
 
 
 @pytest.mark.parametrize("place", ["../../../etc/hostname", "card.md"])
@@ -183,7 +185,7 @@ def test_conform_compares_features_where_the_author_gives_them(folder: Path):
     ("change", "named"),
     [
         (lambda e: e.update(probability=0.123456), "en: probability differs by"),
-        (lambda e: e.pop("low"), "examples/en.json: expected.low is missing"),
+        (lambda e: e.pop("probability"), "examples/en.json: expected.probability is missing"),
         (lambda e: e.update(mood=1.0), "expected.mood is no figure of this case"),
         (lambda e: e.update(logit="high"), "examples/en.json is no example"),
         (lambda e: e.update(logit=float("nan")), "en: logit differs by nan"),
@@ -256,6 +258,7 @@ def test_run_of_a_fhir_bundle(tmp_path: Path):
     [
         (bundle("p1", "p2"), "of 2 patients, not of one"),
         (b"\x00\x01", "neither JSON nor HL7 v2"),
+        (b"[" * 100_000, "neither JSON nor HL7 v2"),
         (b"[]", "no file of entries"),
         (b'{"entries": []}', "as_of is missing"),
         (b"MSH|^~\\&|A", "this event is not mapped"),
@@ -284,6 +287,107 @@ def test_run_writes_nothing(folder: Path):
     before = {p: p.stat().st_mtime_ns for p in folder.parent.rglob("*")}
     assert 0 == call("run", folder, folder / "examples/zh.json").exit_code
     assert before == {p: p.stat().st_mtime_ns for p in folder.parent.rglob("*")}
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """What `init` makes of one graph with a column for each input."""
+    (tmp_path / "risk.onnx").write_bytes(logistic([1, 2]))
+    told = call("init", tmp_path / "risk", "--from", tmp_path / "risk.onnx")
+    assert 0 == told.exit_code, told.output
+    return tmp_path / "risk"
+
+
+def test_init_fills_in_what_the_graph_tells(begun: Path):
+    """Ports, widths and digests are there; every line for people is named by check and by load."""
+    text = (begun / "pack.toml").read_text()
+    for known in ('role = "risk"', '"x" = "labs.values"', 'output = "logit"', 'kind = "logit"'):
+        assert known in text
+    assert 2 == text.count("[[inputs]]")
+    told = call("check", begun)
+    number = 1 + text.splitlines().index(
+        'title = "TODO: what it predicts, as a clinician would say it"'
+    )
+    assert 1 == told.exit_code
+    assert f"pack.toml:{number}: title = " in told.stdout
+    assert text.count("TODO") >= len(told.stdout.splitlines()) - 1 > 20
+    with pytest.raises(ManifestRefused, match="your own words instead of TODO"):
+        packs.load(begun)
+
+
+def test_init_never_writes_over_a_folder(begun: Path, tmp_path: Path):
+    """What people wrote is theirs."""
+    before = (begun / "pack.toml").read_bytes()
+    told = call("init", begun, "--from", tmp_path / "risk.onnx")
+    assert (1, True) == (told.exit_code, "is there already" in told.output)
+    assert before == (begun / "pack.toml").read_bytes()
+
+
+def test_init_of_what_is_no_graph_leaves_nothing(tmp_path: Path):
+    """A file that ONNX Runtime does not load, a file that is not there, a name that is no id."""
+    (tmp_path / "no.onnx").write_bytes(b"not a graph")
+    for name, graph in (("a", "no.onnx"), ("b", "absent.onnx"), ("No-Id", "no.onnx")):
+        assert 1 == call("init", tmp_path / name, "--from", tmp_path / graph).exit_code
+        assert not (tmp_path / name).exists()
+
+
+def test_seal_lists_what_is_there_and_refuses_to_lose_a_table(folder: Path):
+    """[[files]] are written anew; a table below them would be cut off."""
+    before = packs.load(folder)
+    assert 0 == call("seal", folder).exit_code
+    assert before.digest == packs.load(folder).digest
+    (folder / "note.md").write_text("more")
+    with pytest.raises(PackRefused, match=r"note\.md is not listed"):
+        packs.load(folder)
+    assert 0 == call("seal", folder).exit_code
+    assert b"more" == packs.load(folder).contents["note.md"]
+    with (folder / "pack.toml").open("a") as stream:
+        stream.write('\n[release]\nudi = "x"\n')
+    text = (folder / "pack.toml").read_bytes()
+    told = call("seal", folder)
+    assert (1, True) == (told.exit_code, "[[files]] must stand last" in told.output)
+    assert text == (folder / "pack.toml").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "expect", "status", "named"),
+    [
+        ("one", "logit=0.5", 1, "probability is missing"),
+        ("one", "probability=0.5 mood=1", 1, "mood is no figure of this case"),
+        ("one", "probability=high", 2, "FIGURE=NUMBER"),
+        ("../one", "probability=0.5", 2, "a plain name"),
+        ("zh", "probability=0.5", 1, "examples/zh.json is there already"),
+    ],
+)
+def test_an_example_needs_figures_that_there_are(
+    folder: Path, name: str, expect: str, status: int, named: str
+):
+    """Nothing is written otherwise."""
+    before = (folder / "pack.toml").read_bytes()
+    words = [w for one in expect.split() for w in ("--expect", one)]
+    told = call("example", folder, name, folder / "examples/en.json", *words)
+    assert (status, True) == (told.exit_code, named in told.output), told.output
+    assert before == (folder / "pack.toml").read_bytes()
+
+
+def test_a_recalibration_is_signed_beside_itself(folder: Path, tmp_path: Path):
+    """FILE.sig; what is no recalibration is not signed."""
+    key = tmp_path / "key.pem"
+    key.write_bytes(
+        Ed25519PrivateKey.generate().private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        )
+    )
+    file = tmp_path / "own.toml"
+    file.write_text("format = 1\n")
+    told = call("sign", file, "--key", key)
+    assert (1, True) == (told.exit_code, "own.toml: pack_digest: expected a text" in told.output)
+    file.write_text(
+        f'format = 1\npack_digest = "{packs.load(folder).digest}"\nversion = "1"\nslope = 1.1\n'
+        'intercept = 0.1\nthreshold = 0.4\nlocked = "here"\nwords = "nobody"\n'
+    )
+    assert 0 == call("sign", file, "--key", key).exit_code
+    assert (tmp_path / "own.toml.sig").is_file()
 
 
 def test_sign_then_verify_then_tamper(folder: Path, tmp_path: Path):

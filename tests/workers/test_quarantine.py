@@ -98,6 +98,20 @@ def test_a_quarantined_message_is_explained(line: Line):
     assert "GEHEIM" not in told
 
 
+def test_two_messages_in_one_frame_are_set_aside_with_both_control_ids(line: Line):
+    """Neither is applied by halves; sent again, each in its own frame, both are."""
+    event = _HEAD.replace(b"ADT^A37^ADT_A37|Q1", b"ADT^A04^ADT_A01|%b") + _PID
+    first, second = event % b"Q1", event.replace(b"||7^^^", b"||8^^^") % b"Q2"
+    told = why(line, first + second)
+    assert told.startswith(
+        "quarantined: message cannot be read: 2 messages in one frame, MSH-10 Q1, Q2: "
+    )
+    assert [] == line.inbound("applied")
+    assert all(b"|AA|" in line.send(message) for message in (first, second))
+    line.settle()
+    assert 2 == len(line.inbound("applied"))
+
+
 def test_what_hl7apy_cannot_read_is_said():
     """A version it does not know, and bytes that are no message."""
     assert ["hl7apy cannot read it: UnsupportedVersion"] == explain.complaints(

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from mappings.codes import ICD10, LOINC, SNOMED, UCUM, system_name
+from mappings.codes import ICD10, LOINC, QUESTION, SNOMED, UCUM, system_name
 from mappings.outbound.er7 import escape
 from mappings.record import Code, Coded, Quantity
 
 HGNC, HGVS = "http://www.genenames.org", "http://varnomen.hgvs.org"
 ICDO3 = "http://terminology.hl7.org/CodeSystem/icd-o-3"
-_NAMES = {LOINC: "LN", SNOMED: "SCT", ICD10: "I10", ICDO3: "ICDO3", HGNC: "HGNC", HGVS: "HGVS"}
+_NAMES = {
+    LOINC: "LN", SNOMED: "SCT", ICD10: "I10", ICDO3: "ICDO3", HGNC: "HGNC", HGVS: "HGVS",
+    QUESTION: "ONCORD",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ WANTED = Wanted(
     kinds=frozenset({"report"}),
     demographics=frozenset({"birth_date"}),
 )
+OTHER = replace(WANTED, spans=WANTED.spans[:1], kinds=frozenset({"order"}))
 _message = count(1)
 
 # Few moments, in and out of the spans and at their ends, so that facts meet.
@@ -87,13 +88,18 @@ def check(ledger: Engine, fresh: list[Entry]) -> None:
     """With some entries not stored yet, the part says what the whole says."""
     with reading(ledger) as connection:
         every = entries.of_person(connection, "p")
-        part = decisive.of_person(connection, "p", WANTED, fresh)
+        reader = decisive.Reader(connection, "p")
+        reader.of(OTHER)  # asked before: the answer is the same
+        part, met = reader.of(WANTED, fresh), reader.met(fresh)
     late = 1 << 62
     new = [_with_seq(e, late + n) for n, e in enumerate(fresh)]
     whole = PatientRecord.of([*every, *new], as_of=WANTED.as_of)
     told = [e for e in new if e in WANTED.concerns(new)]
     record = PatientRecord.of([*part.entries, *told], as_of=WANTED.as_of)
     assert asked(whole) == asked(record)
+    if not met and all(e.kind == "observation" for e in fresh):
+        # Facts of their own leave every other as it was.
+        assert {*asked(PatientRecord.of(every, as_of=WANTED.as_of))} <= {*asked(whole)}
     seen = {e.code.code for e in [*part.entries, *fresh] if e.kind == "observation" and e.code}
     there = {e.code.code for e in every if e.kind == "observation" and e.code}
     assert (there & WANTED.codes) - seen == part.elsewhere - seen

@@ -213,10 +213,21 @@ def test_marks_that_msh_2_left_out_mean_the_usual_ones() -> None:
     assert "a&b" == message.unescape(message.segments[1].field(3))
 
 
-def test_two_messages_in_one_frame_are_refused() -> None:
-    """Whose segments are whose, nobody can tell."""
-    with pytest.raises(UnreadableMessage):
-        parse(f"{HEAD}\rPID|1\r{HEAD}\rPID|2\r".encode())
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        (("A1", "A2"), "2 messages in one frame, MSH-10 A1, A2: "),
+        (("A1", "", "A2"), "3 messages in one frame, MSH-10 A1, (none), A2: "),
+        (("A1", "GEHEIM^NAME"), "2 messages in one frame, MSH-10 A1, (none): "),
+        (tuple("ABCDEFG"), "7 messages in one frame, MSH-10 A, B, C, D, E, ...: "),
+    ],
+)
+def test_two_messages_in_one_frame_are_refused(ids: tuple[str, ...], told: str) -> None:
+    """Whose segments are whose, nobody can tell; which they were is told, and nothing more."""
+    frame = "".join(f"{msh(f10=control)}\rPID|1\r" for control in ids)
+    with pytest.raises(UnreadableMessage) as caught:
+        parse(frame.encode())
+    assert f"{told}nobody can tell which segments belong to which" == caught.value.reason
 
 
 def test_many_line_ends_inside_one_field_cost_no_more_than_their_length() -> None:

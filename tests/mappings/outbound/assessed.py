@@ -44,7 +44,6 @@ def result(**changes: Any) -> Result:
             outcome("malignant", 0.31437, interval=(0.2411, 0.3899), tier="high", threshold=0.25),
             outcome("benign", 0.68563),
         ),
-        "exclusive": True,
         "inputs": (
             Input(label="AFP", text="412 ng/mL", when=DAY, reference="Observation/1/_history/3",
                   kind="Observation", digest="11" * 32),

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from assessed import MODEL, VERSIONS, outcome, result
 from mappings.outbound.bundle import role_of, transaction
 from mappings.outbound.page import page
 from mappings.outbound.result import SYNTHETIC_WORDS, Result
+from mappings.record import When
 
 Resource = dict[str, Any]
 ALL = [pytest.param(v, s, id=f"{n}-{s}") for n, v in VERSIONS.items() for s in ("put", "post")]
@@ -184,6 +186,24 @@ def test_the_page_is_static_and_of_one_file(version: Result, strategy: str):
     )
     assert not re.search(r"""(src|href|action|data)\s*=|url\(|@import""", text, re.IGNORECASE)
     assert "Content-Security-Policy" in text
+
+
+def test_the_page_of_a_model_without_parts_has_no_table_of_them():
+    """An empty one looks like a failure; every row of the classes names its horizon."""
+    later = When(datetime(2028, 3, 1), "day")
+    alone = replace(
+        result(), contributions={},
+        outcomes=(
+            outcome("recurrence-730", 0.3, text="Recurrence within 2 years", end=later),
+            outcome("free-730", 0.7, text="Event-free at 2 years", end=later),
+        ),
+    )  # fmt: skip
+    text = page(alone)
+    assert "Contributions" in page(result())
+    assert "Contributions" not in text
+    assert "interval" not in text
+    for row in ("Recurrence within 2 years</td><td>30.0 %", "Event-free at 2 years</td><td>70.0 %"):
+        assert row in text
 
 
 @pytest.mark.parametrize(("version", "strategy"), ALL)

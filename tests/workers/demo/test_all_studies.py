@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from inference import protocol
+from inference import protocol_reading
 from workers.cli import app
 from workers.demo.acts import Course, Expected, Message, Transaction
 from workers.demo.hospital import Chart
@@ -111,7 +111,7 @@ def test_every_patient_reaches_what_is_expected(run: Run):
     told = [(a["protocol"], a["state"]) for s in run.report["studies"] for a in s["readiness"]]
     assert _STATES == dict(told)
     assert ("hcc_ar_pre", "ready") in told
-    assert {"liver_dx", *protocol.shipped()} == {name for name, _ in told}
+    assert {"liver_dx", *protocol_reading.shipped()} == {name for name, _ in told}
 
 
 @pytest.mark.slow
@@ -120,14 +120,14 @@ def test_every_gating_rule_is_met_and_told(run: Run, name: str):
     """The report has a verdict for each rule that gates a prediction, and so has the timeline."""
     verdicts = run.verdicts(name)
     assert {"met"} == set(verdicts.values())
-    if name in protocol.shipped():
-        ruled = {r.id for r in protocol.shipped()[name].rules if r.scope != "analyse"}
+    if name in protocol_reading.shipped():
+        ruled = {r.id for r in protocol_reading.shipped()[name].rules if r.scope != "analyse"}
         assert ruled <= set(verdicts)
         assert all(re.search(rf" met +{rule}: ", run.printed) for rule in verdicts)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(protocol.shipped()))
+@pytest.mark.parametrize("name", sorted(protocol_reading.shipped()))
 def test_a_model_would_find_what_it_requires(run: Run, name: str):
     """Every required input was read when the patient was ready, and of genomics what was sent."""
     answers = [a for s in run.report["studies"] for a in s["readiness"]]
@@ -140,15 +140,16 @@ def test_a_model_would_find_what_it_requires(run: Run, name: str):
 
 @pytest.mark.slow
 def test_a_study_before_surgery_is_ready_then_locked_then_ready_after_it(run: Run):
-    """PRE by MR and laboratory, the surgery message shuts it, pathology and slide open POST."""
+    """PRE by MR, laboratory and BCLC stage; surgery shuts it, pathology and slide open POST."""
     told = [line for line in run.steps("hcc") if re.search(r"rules met$|with PR1", line)]
     surgery = next(line for line in told if "with PR1" in line)
     assert [
-        "ready: hcc_ar_pre: 6 of 6 rules met",
+        "waiting for: hcc_ar_pre: 6 of 7 rules met",
+        "ready: hcc_ar_pre: 7 of 7 rules met",
         surgery,
-        "not eligible: hcc_ar_pre: 5 of 6 rules met",
-        "waiting for: hcc_ar_post: 6 of 10 rules met",
-        "ready: hcc_ar_post: 10 of 10 rules met",
+        "not eligible: hcc_ar_pre: 6 of 7 rules met",
+        "waiting for: hcc_ar_post: 7 of 11 rules met",
+        "ready: hcc_ar_post: 11 of 11 rules met",
     ] == told
     assert {"lock"} == {r for r, v in run.verdicts("hcc_ar_pre").items() if v != "met"}
 
@@ -223,7 +224,7 @@ def test_the_same_seed_and_moment_send_the_same():
     assert sent(3) != sent(4)
 
 
-@pytest.mark.parametrize("name", sorted(protocol.shipped()))
+@pytest.mark.parametrize("name", sorted(protocol_reading.shipped()))
 def test_a_protocol_names_the_patient_who_gets_there(
     everybody: dict[str, Chart | Course], name: str
 ):

@@ -184,7 +184,8 @@ def test_what_a_generator_says_in_words_is_sent():
     panel = Code(wires.LOINC, "81247-9", "Panel")
     head = obr(1, "X1^LAB", panel, done="20260302", issued="20260303", section="GE")
     found = wires.of_hl7(oru(who, "LAB", "X1", wires.NOW, [head, *obx(said)]))
-    assert () == found.findings
+    reported = [(f.path, f.reason) for f in found.findings]
+    assert [("OBX[3]-5", "answer in a local code that no map knows")] == reported
     told = [e.value for e in found.entries if e.kind == "observation"]
     assert [a.value for a in said] == told
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference import features, findings, packs, tensors
+from inference import findings, matching, packs, tensors
 from inference.training import examples, liver
 from mappings import hl7v2
 from mappings.dicom import part10
@@ -89,7 +89,7 @@ def test_findings_through_hl7_are_the_generators(chart: Chart, pack: packs.Pack)
 def test_sex_and_birth_date_through_hl7_are_the_generators(chart: Chart):
     """PID-7 and PID-8 of the registration, from GB18030 bytes."""
     found = {e.key: e.value for e in entries(hospital.adt_a04(chart, "1", _NOW))}
-    low, high = features.age_years(found["patient/birth_date"], _T0)
+    low, high = matching.age_years(found["patient/birth_date"], _T0)
     assert chart.synthetic.age_years <= low <= high < chart.synthetic.age_years + 1
     [sex] = [e for e in entries(hospital.adt_a04(chart, "1", _NOW)) if e.key == "patient/sex"]
-    assert chart.synthetic.sex == features.sex(sex)
+    assert chart.synthetic.sex == matching.sex(sex)
