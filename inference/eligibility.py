@@ -38,7 +38,8 @@ from inference.rules import (
     contrast,
     decide,
 )
-from mappings.record import RETRACTED, SETTLED, Entry, Kind, PatientRecord
+from mappings.record import Entry, Kind, PatientRecord
+from mappings.statuses import RETRACTED, SETTLED
 from mappings.wanted import Span, Wanted
 
 State = Literal["not_eligible", "waiting", "ready"]

@@ -17,8 +17,9 @@ from inference.findings import states
 from inference.manifest import Lexicon
 from inference.matching import age_years, below, not_after, of_codes, sex, split, words
 from inference.protocol import TRENDS, Input, Protocol
-from mappings.record import SETTLED, Coded, Entry, Kind, PatientRecord, Quantity, When
+from mappings.record import Coded, Entry, Kind, PatientRecord, Quantity, When
 from mappings.record_json import value_to_json
+from mappings.statuses import SETTLED
 
 HISTORY: frozenset[Kind] = frozenset({"condition", "procedure", "medication"})
 _OUTSIDE = "received, but none inside the window"

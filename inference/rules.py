@@ -31,7 +31,8 @@ from inference.protocol import (
     Test,
     Window,
 )
-from mappings.record import SETTLED, Entry, Origin, PatientRecord, When
+from mappings.record import Entry, Origin, PatientRecord, When
+from mappings.statuses import SETTLED
 
 Verdict = Literal["met", "not_met", "unknown"]
 _MONTH = timedelta(days=365.2425 / 12)

@@ -14,7 +14,9 @@ from datetime import datetime
 from itertools import combinations, pairwise
 
 from mappings.conversion import Conversion
-from mappings.record import RETRACTED, Entry, Identifier, Knowledge, Text, When, known_at
+from mappings.folding import known_at
+from mappings.record import Entry, Identifier, Knowledge, Text, When
+from mappings.statuses import RETRACTED
 
 Pair = tuple[Identifier, Identifier]
 Precedence = tuple[datetime, int, int, int, int]

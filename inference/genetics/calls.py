@@ -14,7 +14,8 @@ from datetime import datetime
 
 from inference.genetics import words
 from inference.genetics.words import Origin, Significance, State
-from mappings.record import SETTLED, STATUS_RANK, Entry, PatientRecord, Status, When
+from mappings.record import Entry, PatientRecord, When
+from mappings.statuses import SETTLED, STATUS_RANK, Status
 
 _ASSESSMENT, _GENE, _CHANGE, _PROTEIN = "69548-6", "48018-6", "48004-6", "48005-3"
 _ORIGIN, _SIGNIFICANCE, _OVERALL = "48002-0", "53037-8", "51968-6"

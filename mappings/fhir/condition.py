@@ -6,7 +6,8 @@ Source: FHIR R4 Condition.
 from __future__ import annotations
 
 from mappings.fhir.reading import Reading
-from mappings.record import Entry, Status
+from mappings.record import Entry
+from mappings.statuses import Status
 from mappings.tables import table
 
 PATIENT = "subject"

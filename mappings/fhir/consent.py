@@ -10,7 +10,8 @@ from typing import Any
 
 from mappings import identity
 from mappings.fhir.reading import Element, Reading
-from mappings.record import Entry, Status
+from mappings.record import Entry
+from mappings.statuses import Status
 from mappings.tables import table
 
 PATIENT = "patient"

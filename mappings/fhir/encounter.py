@@ -6,7 +6,8 @@ Source: FHIR R4 Encounter.
 from __future__ import annotations
 
 from mappings.fhir.reading import Reading
-from mappings.record import Entry, Status
+from mappings.record import Entry
+from mappings.statuses import Status
 
 PATIENT = "subject"
 _MAPPED = frozenset({"identifier", "status", "class", "subject", "period", "type", "contained"})

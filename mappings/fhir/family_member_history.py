@@ -13,7 +13,8 @@ from typing import Any
 
 from mappings import keys
 from mappings.fhir.reading import Element, Reading
-from mappings.record import Coded, Entry, Status
+from mappings.record import Coded, Entry
+from mappings.statuses import Status
 from mappings.tables import table
 
 PATIENT = "patient"

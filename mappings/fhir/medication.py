@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from mappings.fhir.reading import Element, Reading
-from mappings.record import Coded, Entry, Status, When
+from mappings.record import Coded, Entry, When
+from mappings.statuses import Status
 from mappings.tables import table
 
 Act = Literal["administration", "statement", "request"]

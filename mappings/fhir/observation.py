@@ -12,7 +12,8 @@ from mappings import keys
 from mappings.codes import LOCAL, mapped
 from mappings.fhir.reading import Element, Reading
 from mappings.fhir.values import decimal, value
-from mappings.record import RETRACTED, Code, Coded, Entry, Status
+from mappings.record import Code, Coded, Entry
+from mappings.statuses import RETRACTED, Status
 from mappings.tables import table
 
 PATIENT = "subject"

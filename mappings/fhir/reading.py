@@ -17,8 +17,9 @@ from mappings import codes, identity, keys
 from mappings.conversion import Finding, Severity
 from mappings.errors import NoPatientIdentifier
 from mappings.fhir.times import when
-from mappings.record import Code, Coded, Entry, Identifier, Kind, Source, Status, Value, When
+from mappings.record import Code, Coded, Entry, Identifier, Kind, Source, Value, When
 from mappings.site import Site
+from mappings.statuses import Status
 
 Resolver: TypeAlias = Callable[[str], Identifier | None]
 Element: TypeAlias = Mapping[str, Any]

@@ -7,7 +7,8 @@ Source: FHIR R4 Specimen; DICOM PS3.3 C.7.6.22 for the chain of specimens.
 from __future__ import annotations
 
 from mappings.fhir.reading import Reading
-from mappings.record import Entry, Status
+from mappings.record import Entry
+from mappings.statuses import Status
 from mappings.tables import table
 
 PATIENT = "subject"

@@ -15,7 +15,8 @@ from mappings import keys
 from mappings.codes import LOCAL, system_uri
 from mappings.hl7v2.er7 import DELETE, Segment
 from mappings.hl7v2.reading import Concept, Reading
-from mappings.record import Code, Coded, Entry, Status, When
+from mappings.record import Code, Coded, Entry, When
+from mappings.statuses import Status
 
 _MAPPED = frozenset({1, 2, 3, 4, 5, 6, 15, 19, 21})
 _UNCHANGED = "X"

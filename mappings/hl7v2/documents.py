@@ -18,8 +18,9 @@ from mappings.hl7v2.attachments import encapsulated, pointer
 from mappings.hl7v2.er7 import Segment
 from mappings.hl7v2.groups import Group
 from mappings.hl7v2.reading import Concept, Reading
-from mappings.record import Code, Entry, Kind, Status, Text, Value, When
+from mappings.record import Code, Entry, Kind, Text, Value, When
 from mappings.record_json import value_to_json
+from mappings.statuses import Status
 from mappings.tables import table
 
 _COMPLETION: dict[str, Status] = table("hl70271")  # type: ignore[assignment]  # rows checked by test

@@ -14,7 +14,8 @@ from mappings.hl7v2.er7 import DELETE, Segment
 from mappings.hl7v2.pid import visit_number
 from mappings.hl7v2.reading import Reading
 from mappings.keys import stamp
-from mappings.record import Entry, Status, Text, When
+from mappings.record import Entry, Text, When
+from mappings.statuses import Status
 from mappings.tables import table
 
 _STATUSES = {

@@ -17,7 +17,8 @@ from mappings.hl7v2 import encounter, pid
 from mappings.hl7v2.er7 import Segment
 from mappings.hl7v2.patients import MSH_READ
 from mappings.hl7v2.reading import Reading
-from mappings.record import Entry, Identifier, Kind, Status, When
+from mappings.record import Entry, Identifier, Kind, When
+from mappings.statuses import Status
 
 # What an event says of the identifiers of MRG: they name the patient of PID, or do so from now on.
 _MERGES = frozenset({"A18", "A30", "A34", "A36", "A39", "A40"})

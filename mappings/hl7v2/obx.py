@@ -19,21 +19,9 @@ from mappings.hl7v2.er7 import DELETE, Segment
 from mappings.hl7v2.numbers import COMPARATORS, GLYPHS, compared, decimal, limits
 from mappings.hl7v2.reading import Reading
 from mappings.hl7v2.times import clock
-from mappings.record import (
-    RETRACTED,
-    Code,
-    Coded,
-    Entry,
-    Interval,
-    Quantity,
-    Ratio,
-    Series,
-    Status,
-    Text,
-    Value,
-    When,
-)
+from mappings.record import Code, Coded, Entry, Interval, Quantity, Ratio, Series, Text, Value, When
 from mappings.record_json import value_to_json
+from mappings.statuses import RETRACTED, Status
 from mappings.tables import table
 
 _STATUSES: dict[str, Status] = table("hl70085")  # type: ignore[assignment]  # rows checked by test

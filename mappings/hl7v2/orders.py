@@ -19,7 +19,8 @@ from mappings.hl7v2.er7 import Segment
 from mappings.hl7v2.groups import Group, specimens
 from mappings.hl7v2.obx import Order, observation
 from mappings.hl7v2.reading import Concept, Reading
-from mappings.record import Coded, Entry, Status, When
+from mappings.record import Coded, Entry, When
+from mappings.statuses import Status
 from mappings.tables import table
 
 LINKS = {

@@ -10,7 +10,8 @@ from typing import Any
 from mappings import keys
 from mappings.hl7v2.er7 import Segment
 from mappings.hl7v2.reading import Reading
-from mappings.record import Coded, Entry, Status, When
+from mappings.record import Coded, Entry, When
+from mappings.statuses import Status
 
 _MAPPED = frozenset({1, 2, 3, 4, 7, 8, 9, 10, 13, 14, 16, 17})
 # Table 0287; adding, correcting, updating, linking and "unchanged" all state the problem.

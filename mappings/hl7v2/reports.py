@@ -17,8 +17,9 @@ from mappings.hl7v2.groups import Group
 from mappings.hl7v2.obx import Order
 from mappings.hl7v2.orders import links
 from mappings.hl7v2.reading import Concept, Reading
-from mappings.record import RETRACTED, Entry, Status, Text
+from mappings.record import Entry, Text
 from mappings.sections import section_named, sections
+from mappings.statuses import RETRACTED, Status
 from mappings.tables import table
 
 _OBX_STATUSES: dict[str, Status] = table("hl70085")  # type: ignore[assignment]  # rows checked by test

@@ -13,7 +13,8 @@ from mappings.hl7v2 import orders, reports
 from mappings.hl7v2.groups import Group, collected, shared, sub_groups
 from mappings.hl7v2.obx import Order, observation
 from mappings.hl7v2.reading import Reading
-from mappings.record import Entry, Status
+from mappings.record import Entry
+from mappings.statuses import Status
 from mappings.tables import table
 
 _STATUSES: dict[str, Status] = table("hl70123")  # type: ignore[assignment]  # rows checked by test

@@ -15,7 +15,8 @@ from mappings.hl7v2 import dg1, patients, results
 from mappings.hl7v2.er7 import Segment
 from mappings.hl7v2.groups import Grouping
 from mappings.hl7v2.reading import Concept, Reading
-from mappings.record import Coded, Entry, Status, When
+from mappings.record import Coded, Entry, When
+from mappings.statuses import Status
 from mappings.tables import table
 
 # What the event says; SCH-25 is finer and comes first.

@@ -14,7 +14,8 @@ from mappings.hl7v2 import orders, patients
 from mappings.hl7v2.er7 import Segment
 from mappings.hl7v2.groups import Group, Grouping
 from mappings.hl7v2.reading import Reading
-from mappings.record import Coded, Entry, Status, When
+from mappings.record import Coded, Entry, When
+from mappings.statuses import Status
 
 # Table 0322: PA is a part of the dose, RE refused, NA not given.
 _COMPLETION: dict[str, Status] = {

@@ -13,16 +13,8 @@ from inference import packs
 from inference.packs import Pack
 from inference.rules import StudySummary
 from inference.training import examples, liver
-from mappings.record import (
-    Code,
-    Entry,
-    Identifier,
-    PatientRecord,
-    Quantity,
-    Source,
-    Status,
-    When,
-)
+from mappings.record import Code, Entry, Identifier, PatientRecord, Quantity, Source, When
+from mappings.statuses import Status
 
 PACKS = Path(packs.__file__).parent / "packs"
 T0, AS_OF = examples.T0, examples.AS_OF

@@ -22,7 +22,6 @@ from mappings.record import (
     Ratio,
     Series,
     Source,
-    Status,
     Text,
     Value,
     When,
@@ -34,6 +33,7 @@ from mappings.record_json import (
     when_from_json,
     when_to_json,
 )
+from mappings.statuses import Status
 
 WHO = Identifier("SYN-1", "https://hospital.example/ns/mrn", "MR")
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

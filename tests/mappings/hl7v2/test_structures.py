@@ -129,7 +129,7 @@ def test_a_segment_that_nobody_maps_is_reported(read: Any, event: str, line: str
 
 def test_every_row_of_a_status_table_is_a_status_of_entries() -> None:
     """The tables are data; the type checker cannot see into them."""
-    from mappings.record import STATUS_RANK
+    from mappings.statuses import STATUS_RANK
 
     for name in ("hl70085", "hl70123", "hl70271", "fhir_statuses", "fhir_events"):
         assert set(STATUS_RANK) >= {row["to"] for row in rows(name)}
