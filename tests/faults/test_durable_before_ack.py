@@ -58,7 +58,10 @@ def seen(out: Path) -> list[Call]:
 
 
 def stop(site: Site) -> None:
-    """End the service as an operator would: what was acknowledged is moved first."""
+    """End the service as an operator would: what was acknowledged is moved first.
+
+    A signal to the whole group may end strace while it holds the service's, which then stays.
+    """
     log = site.home / "serve.log"
     started = re.search(r"service\.started.*\bpid=(?:\x1b\[\d+m)*(\d+)", log.read_text("utf-8"))
     assert started is not None
@@ -117,6 +120,7 @@ def test_stow_acknowledges_nothing_early(tmp_path: Path, sqlite_url: str, who: C
         for dataset in datasets:
             body = b"--cut\r\n\r\n" + ct.part10(dataset) + b"\r\n--cut--"
             assert 200 == site.post("/dicomweb/studies", content=body, headers=kind).status_code
+        stop(site)
     found = seen(out)
     verdict = judge(
         found, store=rf"{JOURNAL}|/blobs/incoming/", message=r"POST /dicomweb",

@@ -146,7 +146,7 @@ def test_an_answer_that_holds_is_the_answer_that_would_be_given(studied: Line, n
     protocol = parts.packs[0].manifest if name == "liver_dx" else SHIPPED[name]
     evidence, ids, held = Evidence(parts), Ids(0), list[bool]()
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(
         base=served(protocol),
         more=st.lists(measured(protocol), max_size=3),
