@@ -77,7 +77,9 @@ class Site:
         """The patient's reports in the EHR."""
         subject = f"Patient/{who.number.lower()}"
         held = self.ehr.store.versions.get("DiagnosticReport", {}).values()
-        return [v[-1] for v in list(held) if v[-1]["subject"]["reference"] == subject]
+        # A resource that is being created has no version yet.
+        newest = [versions[-1] for versions in list(held) if versions]
+        return [report for report in newest if report["subject"]["reference"] == subject]
 
     def until(self, met: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """Wait for a condition.

@@ -334,8 +334,7 @@ def _still_holds(
     """Whether the standing answer is the one that was foreseen to hold."""
     if foreseen is None or protocol.id not in foreseen.holding:
         return False
-    row = results.readiness(connection, person, protocol.id)
-    return row is not None and row.updated_at == foreseen.holding[protocol.id]
+    return results.judged_at(connection, person, protocol.id) == foreseen.holding[protocol.id]
 
 
 def _concerns(protocol: Protocol, fresh: Sequence[Entry]) -> bool:

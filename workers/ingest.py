@@ -89,20 +89,8 @@ class Ingest:
                     plain.append((claim, messages.get(connection, claim.refs["inbound"])))
         plain = [(claim, row) for claim, row in plain if not self._waits(claim, row)]
         texts = [(claim, row) for claim, row in plain if row is not None and row.door != "stow"]
-        mapped = [(claim, row, self._map(claim, row)) for claim, row in texts]
-        for start in range(0, len(mapped), _A_TRANSACTION):
-            some = mapped[start : start + _A_TRANSACTION]
-            with reading(self._parts.engine) as connection:
-                for claim, _, made in some:
-                    _set_echoes_aside(connection, made)
-                    if claim.refs.get("replay"):
-                        made.conversions = rereading.again(
-                            connection, claim.refs["inbound"], made.conversions
-                        )
-                    heard = [persons.unheard(connection, found) for found in made.conversions]
-                    made.conversions = [found for found, _ in heard]
-                    made.said = [said for _, said in heard]
-                    made.foreseen = self._evidence.foresee(connection, made.conversions)
+        for start in range(0, len(texts), _A_TRANSACTION):
+            some = self._prepared(texts[start : start + _A_TRANSACTION])
             with writing(self._parts.engine) as connection:
                 for claim, row, made in some:
                     wanted |= self._apply(connection, claim, row, made)
@@ -112,6 +100,22 @@ class Ingest:
             elif row.door == "stow":
                 wanted |= self._studies.arrive(claim, row)
         return wanted
+
+    def _prepared(self, texts: Sequence[tuple[Claim, Any]]) -> list[tuple[Claim, Any, Mapped]]:
+        """All that can be done with some messages before the write lock is taken."""
+        some = [(claim, row, self._map(claim, row)) for claim, row in texts]
+        with reading(self._parts.engine) as connection:
+            for claim, _, made in some:
+                _set_echoes_aside(connection, made)
+                if claim.refs.get("replay"):
+                    made.conversions = rereading.again(
+                        connection, claim.refs["inbound"], made.conversions
+                    )
+                heard = [persons.unheard(connection, found) for found in made.conversions]
+                made.conversions = [found for found, _ in heard]
+                made.said = [said for _, said in heard]
+                made.foreseen = self._evidence.foresee(connection, made.conversions)
+        return some
 
     def _waits(self, claim: Claim, row: Any | None) -> bool:
         """Whether a merge was given back until it is alone in both its patients' lanes (rule 5)."""

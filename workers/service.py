@@ -6,7 +6,6 @@ Started by `oncord serve`. Workers are processes of their own (`oncord worker`).
 from __future__ import annotations
 
 import asyncio
-import gc
 import itertools
 import os
 import signal
@@ -34,6 +33,7 @@ from interop.ledger.intake import GroupCommit
 from interop.mllp import Listener
 from interop.stow import StowDoor
 from mappings.record import Identifier
+from workers import heap
 from workers.app import make
 from workers.doorbell import Doorbell
 from workers.parts import Parts
@@ -73,7 +73,6 @@ class LedgerGauges(Collector):
 
 _DRAIN_S = 10.0
 _SWITCH_S = 0.0001
-_GC_ALLOCATIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +162,7 @@ class Service:
         # The committing thread comes back from each fsync to a lock that the doorbell's thread may
         # hold: at Python's 5 ms that wait would cost more than the commit.
         sys.setswitchinterval(_SWITCH_S)
-        # What stands after the start stays: collections need not walk it while senders wait.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_GC_ALLOCATIONS)
+        heap.settle()
         self._parts.blobs.sweep()
         REGISTRY.register(self._gauges)
         self.commit.start()

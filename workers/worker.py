@@ -8,6 +8,7 @@ from functools import cache
 import structlog
 
 from workers import app as celery_app
+from workers import heap
 from workers.answer import Answer
 from workers.assess import Assess
 from workers.deliver import Deliver
@@ -64,4 +65,6 @@ def process() -> Worker:
     """This process's worker; built on the first ring, in the child that works."""
     settings = Settings.from_environment()
     configure(settings.log_format)
-    return Worker(build(settings), Rings(celery_app.app))
+    made = Worker(build(settings), Rings(celery_app.app))
+    heap.settle()
+    return made

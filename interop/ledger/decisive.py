@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from interop.ledger import entries
+from interop.ledger.prepared import Prepared, among, room, spread
 from interop.tables import EntryRow
 from mappings.record import Entry, Identifier, When
 from mappings.wanted import Wanted
@@ -102,7 +103,7 @@ class Reader:
         # Two facts with filler numbers of their own stay two, though code and time are the same.
         weak = {e.twin for e in some if e.twin and "@" in e.key}
         asked = _twins_asked([e for e in some if e.twin])
-        return bool(asked and _ids(connection, _weakly_met, names, asked | {"weak": tuple(weak)}))
+        return bool(asked and _met_weakly(connection, names, asked, weak))
 
     def newest(self, keys: Collection[str], as_of: datetime) -> list[Entry]:
         """Of facts that came with their values and have no twins what was told last, with ties."""
@@ -148,15 +149,16 @@ def _of_kinds(
 ) -> list[Entry]:
     found: list[Entry] = []
     for some in entries.batches(names):
-        asked = {**entries.pairs(some), "kinds": tuple(kinds)}
-        found += map(entries.from_row, connection.execute(_kinds_of(len(some)), asked))
+        query = _kinds_of(len(some), room(len(kinds)))
+        rows = query.rows(connection, entries.pairs(some) | spread("kind", kinds))
+        found += map(entries.from_row, rows)
     return found
 
 
 @lru_cache(maxsize=64)
-def _kinds_of(names: int) -> Select[Any]:
-    kinds = _entry.c.kind.in_(bindparam("kinds", expanding=True))
-    return select(_entry).where(_IS_RARE, _of_names(names, kinds))
+def _kinds_of(names: int, kinds: int) -> Prepared:
+    asked = among(_entry.c.kind, "kind", kinds)
+    return Prepared(select(_entry).where(_IS_RARE, _of_names(names, asked)))
 
 
 def _of_names(names: int, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -236,15 +238,16 @@ def _ids_by_key(
         return set()
     found: set[int] = set()
     for some in entries.batches(names):
-        asked = {**entries.pairs(some), "keys": tuple(keys)}
-        found.update(connection.execute(_ids_of_keys(len(some)), asked).scalars())
+        query = _ids_of_keys(len(some), room(len(keys)))
+        rows = query.rows(connection, entries.pairs(some) | spread("key", keys))
+        found.update(row.id for row in rows)
     return found
 
 
 @lru_cache(maxsize=64)
-def _ids_of_keys(names: int) -> Select[Any]:
-    keys = _entry.c.key.in_(bindparam("keys", expanding=True))
-    return select(_entry.c.id).where(_of_names(names, keys))
+def _ids_of_keys(names: int, keys: int) -> Prepared:
+    asked = among(_entry.c.key, "key", keys)
+    return Prepared(select(_entry.c.id).where(_of_names(names, asked)))
 
 
 def _ids_by_twin(
@@ -301,12 +304,35 @@ def _observed_twins(names: int) -> Select[Any]:
     )
 
 
+def _met_weakly(
+    connection: Connection,
+    names: Sequence[Identifier],
+    asked: dict[str, Any],
+    weak: Collection[str],
+) -> bool:
+    """Whether any stored twin is one fact with theirs: either has no filler number."""
+    lists = {"code": asked["codes"], "twin": asked["twins"], "weak": weak}
+    values: dict[str, Any] = {"low": asked["low"], "high": asked["high"]}
+    for name, listed in lists.items():
+        values |= spread(name, listed)
+    sizes = [room(len(listed)) for listed in lists.values()]
+    return any(
+        _weak_twins(len(some), *sizes).rows(connection, entries.pairs(some) | values)
+        for some in entries.batches(names)
+    )
+
+
 @lru_cache(maxsize=64)
-def _weakly_met(names: int) -> Select[Any]:
-    """Of the twins those that are one fact with theirs: either has no filler number."""
+def _weak_twins(names: int, codes: int, twins: int, weak: int) -> Prepared:
     c = _entry.c
-    weak = or_(c.key.contains("@"), c.twin.in_(bindparam("weak", expanding=True)))
-    return _observed_twins(names).where(weak).limit(1)
+    here = _of_names(
+        names,
+        among(c.code, "code", codes),
+        c.effective_ms >= bindparam("low"),
+        c.effective_ms <= bindparam("high"),
+    )
+    alone = or_(c.key.contains("@"), among(c.twin, "weak", weak))
+    return Prepared(select(c.id).where(among(c.twin, "twin", twins), here, alone).limit(1))
 
 
 @lru_cache(maxsize=64)
@@ -336,23 +362,23 @@ def _newest(
     for some in entries.batches(names):
         asked = {**entries.pairs(some), **named, "as_of": as_of}
         query = _newest_of(len(some), len(named))
-        found += map(entries.from_row, connection.execute(query, asked))
-    messages = tuple({entry.source.message for entry in found})
-    if messages and connection.execute(_REREAD, {"messages": messages}).first() is not None:
+        found += map(entries.from_row, query.rows(connection, asked))
+    messages = {entry.source.message for entry in found}
+    reread = _reread(room(len(messages)))
+    if messages and reread.first(connection, spread("message", messages)) is not None:
         # A message read again may tell less than it did, or at another time: all that was told.
         return _by_ids(connection, _ids_by_key(connection, names, keys))
     return found
 
 
-_REREAD = (
-    select(_entry.c.id)
-    .where(_entry.c.message.in_(bindparam("messages", expanding=True)), _entry.c.reading > 0)
-    .limit(1)
-)
+@lru_cache(maxsize=16)
+def _reread(messages: int) -> Prepared:
+    told = among(_entry.c.message, "message", messages)
+    return Prepared(select(_entry.c.id).where(told, _entry.c.reading > 0).limit(1))
 
 
 @lru_cache(maxsize=64)
-def _newest_of(names: int, keys: int) -> Select[Any]:
+def _newest_of(names: int, keys: int) -> Prepared:
     c, parts = _entry.c, []
     for n in range(names):
         for k in range(keys):
@@ -376,7 +402,7 @@ def _newest_of(names: int, keys: int) -> Select[Any]:
                     c.moment_ms == newest.scalar_subquery(),
                 )
             )
-    return select(_entry).where(or_(*parts))
+    return Prepared(select(_entry).where(or_(*parts)))
 
 
 def _with_entries(

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 
 from interop.errors import InteropError, LedgerRefuses, LedgerUnavailable
@@ -124,6 +122,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
         with engine.connect() as connection:
             if connection.dialect.name == "sqlite":
                 connection = connection.execution_options(sqlite_begin="DEFERRED")  # noqa: PLW2901
+            connection.begin()  # statements of the driver's own cursor would not
             yield connection
     except DBAPIError as error:
         raise LedgerUnavailable(f"{type(error.orig).__name__} while reading") from error
@@ -169,64 +168,6 @@ class Ids:
         with self._lock:
             self._last = max(self._last + 1, (now_ms - self._EPOCH_MS) << 12)
             return self._last * WRITERS + self.writer
-
-
-class BulkInsert:
-    """One INSERT, compiled once, for rows that come by the thousand.
-
-    SQLAlchemy's own executemany spends more time on each row's parameters than SQLite on the row.
-
-    Args:
-        table: The table.
-        columns: Columns of a row, in the order of its values.
-        engine: For the dialect.
-        ignore: Leave rows alone whose key is there already.
-    """
-
-    def __init__(
-        self, table: Table, columns: Sequence[str], engine: Engine, *, ignore: bool = False
-    ) -> None:
-        dialect = engine.dialect
-        statement = insert_ignore(table, dialect.name) if ignore else insert(table)
-        compiled = statement.compile(dialect=dialect, column_keys=list(columns))
-        self._text = str(compiled)
-        self._columns = tuple(columns)
-        self._positions = (
-            [self._columns.index(name) for name in compiled.positiontup or ()]
-            if compiled.positional
-            else None
-        )
-        found = [
-            (n, table.c[name].type.dialect_impl(dialect).bind_processor(dialect))
-            for n, name in enumerate(columns)
-        ]
-        self._processors = [(n, process) for n, process in found if process is not None]
-
-    def run(self, cursor: DBAPICursor, rows: Sequence[Sequence[Any]]) -> None:
-        """Insert rows with a cursor of the driver."""
-        if not rows:
-            return
-        made = []
-        moments: dict[datetime, Any] = {}  # rows of one message share theirs
-        for row in rows:
-            values = list(row)
-            for n, process in self._processors:
-                value = values[n]
-                if not isinstance(value, datetime):
-                    values[n] = process(value)
-                elif (known := moments.get(value)) is not None:
-                    values[n] = known
-                else:
-                    values[n] = moments[value] = process(value)
-            made.append(values)
-        if self._positions is not None:
-            order = self._positions
-            cursor.executemany(self._text, [tuple([v[n] for n in order]) for v in made])
-        else:
-            names = self._columns
-            cursor.executemany(
-                self._text, [dict(zip(names, values, strict=True)) for values in made]
-            )
 
 
 @lru_cache(maxsize=32)

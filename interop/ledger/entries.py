@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Engine, Select, and_, bindparam, or_, select, text, update
 
-from interop.ledger.engine import BulkInsert, Ids, failure
+from interop.ledger.engine import Ids, failure
+from interop.ledger.prepared import BulkInsert, Prepared
 from interop.tables import EntryRow, IdentityRow, Person
 from mappings.persons import mirrored, own
 from mappings.record import Code, Entry, Identifier, Knowledge, Source
@@ -256,7 +257,7 @@ def _under(names: Iterable[Identifier]) -> Any:
 
 def identifiers(connection: Connection, person: str) -> list[Identifier]:
     """All identifiers that name a person."""
-    rows = connection.execute(_NAMES, {"who": person})
+    rows = _NAMES.rows(connection, {"who": person})
     return [Identifier(value, authority) for value, authority in rows]
 
 
@@ -267,13 +268,15 @@ def person_of(connection: Connection, names: Iterable[Identifier]) -> str | None
 
 def named(connection: Connection, some: Sequence[Identifier]) -> list[Any]:
     """The identity rows of a batch of identifiers, of those that are known."""
-    return list(connection.execute(_named(len(some)), pairs(some)))
+    return _named(len(some)).rows(connection, pairs(some))
 
 
 @lru_cache(maxsize=_MOST_NAMES)
-def _named(count: int) -> Select[Any]:
+def _named(count: int) -> Prepared:
     """The rows of so many identifiers."""
-    return select(_identity).where(_pairs(_identity.c.authority, _identity.c.value, count))
+    return Prepared(
+        select(_identity).where(_pairs(_identity.c.authority, _identity.c.value, count))
+    )
 
 
 def _pairs(authority: Any, value: Any, count: int) -> Any:
@@ -287,28 +290,26 @@ def persons_of(connection: Connection, names: Iterable[Identifier]) -> list[str]
     return sorted({row.person for some in batches(names) for row in named(connection, some)})
 
 
-# Run for every message: built once, since building costs more than the database's answer.
-_RAISE = (
+_RAISE = Prepared(
     update(_person)
     .where(_person.c.id == bindparam("who"))
     .values(epoch=_person.c.epoch + 1)
     .returning(_person.c.epoch)
 )
 _EPOCH = select(_person.c.epoch).where(_person.c.id == bindparam("who"))
-_NAMES = select(_identity.c.value, _identity.c.authority).where(
-    _identity.c.person == bindparam("who")
+_EPOCHS = {False: Prepared(_EPOCH), True: Prepared(_EPOCH.with_for_update())}
+_NAMES = Prepared(
+    select(_identity.c.value, _identity.c.authority).where(_identity.c.person == bindparam("who"))
 )
 
 
 def raise_epoch(connection: Connection, person: str) -> int:
     """Say that the record of a person changed; assess and deliver compare before they finish."""
-    epoch: int = connection.execute(_RAISE, {"who": person}).scalar_one()
-    return epoch
+    (row,) = _RAISE.rows(connection, {"who": person})
+    return int(row.epoch)
 
 
 def epoch_of(connection: Connection, person: str, *, lock: bool = False) -> int:
     """The present epoch of a person; locked, nobody raises it before this transaction ends."""
-    query = _EPOCH
-    if lock and connection.dialect.name == "postgresql":
-        query = query.with_for_update()
-    return int(connection.execute(query, {"who": person}).scalar_one())
+    (row,) = _EPOCHS[lock].rows(connection, {"who": person})
+    return int(row.epoch)

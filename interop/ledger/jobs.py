@@ -28,10 +28,11 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.sql.expression import Select, Update
+from sqlalchemy.sql.expression import Select
 
 from interop.errors import LostLease
 from interop.ledger.engine import insert_ignore, reading, writing
+from interop.ledger.prepared import Prepared
 from interop.tables import Job
 
 LEASE = timedelta(seconds=45)
@@ -137,45 +138,47 @@ def claim(
     if not seen:
         return []
     with writing(engine) as connection:
-        _quarantine_repeaters(connection, stage, now)
+        _QUARANTINE_REPEATERS.changed(connection, {"of": stage, "now": now})
         dialect = connection.dialect.name
         again = asked if dialect == "postgresql" else asked | {"seen": seen}
         ids = list(connection.execute(_claimable(dialect), again).scalars())
         if not ids:
             return []
-        expired = connection.execute(
-            select(_c.id).where(_c.id.in_(ids), _c.state == _LEASED).limit(1)
-        ).scalar()
+        expired = connection.execute(_EXPIRED, {"ids": ids}).scalar()
         if expired is not None:
             ids = [expired]
-        rows = connection.execute(
-            update(_job)
-            .where(
-                _c.id.in_(ids),
-                or_(_c.state == _READY, and_(_c.state == _LEASED, _c.lease_until < now)),
-            )
-            .values(
-                state="leased",
-                lease_until=now + lease,
-                fence=_c.fence + 1,
-                attempts=_c.attempts + (1 if len(ids) == 1 else 0),
-            )
-            .returning(_c.id, _c.stage, _c.lane, _c.refs, _c.attempts, _c.fence, _c.prior)
-        ).all()
+        taken = {"ids": ids, "now": now, "until": now + lease, "more": 1 if len(ids) == 1 else 0}
+        rows = connection.execute(_TAKE, taken).all()
     return sorted((Claim(*row) for row in rows), key=lambda c: c.id)
 
 
-def _quarantine_repeaters(connection: Connection, stage: str, now: datetime) -> None:
-    connection.execute(
-        update(_job)
-        .where(
-            _c.stage == stage,
-            _c.state == _LEASED,
-            _c.lease_until < now,
-            _c.attempts >= MOST_ATTEMPTS,
-        )
-        .values(state="parked", reason="worker lost while working on it", finished_at=now)
+_EXPIRED = (
+    select(_c.id).where(_c.id.in_(bindparam("ids", expanding=True)), _c.state == _LEASED).limit(1)
+)
+_TAKE = (
+    update(_job)
+    .where(
+        _c.id.in_(bindparam("ids", expanding=True)),
+        or_(_c.state == _READY, and_(_c.state == _LEASED, _c.lease_until < bindparam("now"))),
     )
+    .values(
+        state="leased",
+        lease_until=bindparam("until"),
+        fence=_c.fence + 1,
+        attempts=_c.attempts + bindparam("more", type_=Integer),
+    )
+    .returning(_c.id, _c.stage, _c.lane, _c.refs, _c.attempts, _c.fence, _c.prior)
+)
+_QUARANTINE_REPEATERS = Prepared(
+    update(_job)
+    .where(
+        _c.stage == bindparam("of"),
+        _c.state == _LEASED,
+        _c.lease_until < bindparam("now"),
+        _c.attempts >= MOST_ATTEMPTS,
+    )
+    .values(state="parked", reason="worker lost while working on it", finished_at=bindparam("now"))
+)
 
 
 def renew(engine: Engine, claims: Sequence[Claim], *, now: datetime) -> None:
@@ -240,19 +243,17 @@ def take_both(connection: Connection, held: Claim, prior: str, *, now: datetime)
 
 def _close(connection: Connection, held: Claim, **values: Any) -> None:
     given = {f"new_{name}": value for name, value in values.items()}
-    changed = connection.execute(
-        _closing(tuple(values)), {"held": held.id, "holder": held.fence, **given}
-    ).rowcount
+    closing = _closing(tuple(values))
+    changed = closing.changed(connection, {"held": held.id, "holder": held.fence, **given})
     if changed != 1:
         raise LostLease(f"{held.stage} job {held.id} was taken over")
 
 
 @lru_cache(maxsize=16)
-def _closing(names: tuple[str, ...]) -> Update:
-    """Built once: every job is closed, and building costs more than the database's answer."""
+def _closing(names: tuple[str, ...]) -> Prepared:
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
     ours = (_c.id == bindparam("held"), _c.fence == bindparam("holder"), _c.state == _LEASED)
-    return update(_job).where(*ours).values(lease_until=None, **values)
+    return Prepared(update(_job).where(*ours).values(lease_until=None, **values))
 
 
 def add(connection: Connection, jobs: Sequence[tuple[int, NewJob]], *, now: datetime) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, case, func, insert, or_, select, update
 
 from interop.ledger.engine import reading, writing
+from interop.ledger.prepared import Prepared
 from interop.tables import DeliveryRow, Inbound, Job, PredictionRow, Sighting
 
 _inbound = Inbound.__table__  # type: ignore[attr-defined]
@@ -46,19 +47,21 @@ class Answered:
     reply: bytes | None
 
 
-# Run for every message: built once, since building costs more than the database's answer.
-_GET = select(_inbound).where(_c.id == bindparam("message"))
 _MARK = (
     update(_inbound)
     .where(_c.id == bindparam("message"))
     .values(state=bindparam("now"), reason=bindparam("why"))
 )
-_MARK_REPORTED = _MARK.values(report=bindparam("told"))
+_MARKS = {
+    False: Prepared(_MARK), True: Prepared(_MARK.values(report=bindparam("told")))
+}  # fmt: skip
+_GET = Prepared(select(_inbound).where(_c.id == bindparam("message")))
 
 
 def get(connection: Connection, message: int) -> Any:
     """The row of one message."""
-    return connection.execute(_GET, {"message": message}).one()
+    (row,) = _GET.rows(connection, {"message": message})
+    return row
 
 
 def mark(
@@ -71,10 +74,9 @@ def mark(
 ) -> None:
     """Say what became of a message: applied, ignored, echoed, parked or quarantined."""
     values: dict[str, Any] = {"message": message, "now": state, "why": reason}
-    if report is None:
-        connection.execute(_MARK, values)
-    else:
-        connection.execute(_MARK_REPORTED, {**values, "told": list(report)})
+    if report is not None:
+        values["told"] = list(report)
+    _MARKS[report is not None].changed(connection, values)
 
 
 # The job that a door gives a message has the message's id.

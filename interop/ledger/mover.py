@@ -24,10 +24,11 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from interop import metrics
 from interop.errors import InteropError, LedgerRefuses
-from interop.ledger.engine import BulkInsert, failure
+from interop.ledger.engine import failure
 from interop.ledger.images import INSTANCE_COLUMNS, NewInstance
 from interop.ledger.journal import Journal
 from interop.ledger.known import known
+from interop.ledger.prepared import BulkInsert
 from interop.ledger.received import Received, Record, unpacked
 from interop.tables import Inbound, InstanceRow, Job
 

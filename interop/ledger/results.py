@@ -17,6 +17,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from interop.ledger.engine import WRITERS, insert_ignore, upsert
+from interop.ledger.prepared import Prepared
 from interop.tables import DeliveryRow, PredictionRow, ReadinessRow, UsedInput
 
 _readiness = ReadinessRow.__table__  # type: ignore[attr-defined]
@@ -25,15 +26,29 @@ _used = UsedInput.__table__  # type: ignore[attr-defined]
 _delivery = DeliveryRow.__table__  # type: ignore[attr-defined]
 
 
-# Asked for every message: built once, since building costs more than the database's answer.
-_STANDING = select(_readiness).where(
-    _readiness.c.person == bindparam("of"), _readiness.c.pack == bindparam("by")
+_STANDING = Prepared(
+    select(_readiness).where(
+        _readiness.c.person == bindparam("of"), _readiness.c.pack == bindparam("by")
+    )
 )
 
 
 def readiness(connection: Connection, person: str, pack: str) -> Any | None:
     """The standing answer for a person and a pack, or None."""
-    return connection.execute(_STANDING, {"of": person, "by": pack}).first()
+    return _STANDING.first(connection, {"of": person, "by": pack})
+
+
+_JUDGED = Prepared(
+    select(_readiness.c.updated_at).where(
+        _readiness.c.person == bindparam("of"), _readiness.c.pack == bindparam("by")
+    )
+)
+
+
+def judged_at(connection: Connection, person: str, pack: str) -> datetime | None:
+    """When the standing answer for a person and a pack was worked out; None where there is none."""
+    found = _JUDGED.first(connection, {"of": person, "by": pack})
+    return found.updated_at if found is not None else None
 
 
 def readiness_of(connection: Connection, person: str) -> list[Any]:
@@ -185,7 +200,7 @@ def current(connection: Connection, person: str, pack: str | None = None) -> lis
 _OPEN_TO_CORRECTION = ("current", "withdrawn")
 
 
-_STANDS = (
+_STANDS = Prepared(
     select(_prediction.c.id)
     .where(
         _prediction.c.person == bindparam("of"),
@@ -197,7 +212,7 @@ _STANDS = (
 
 def stands(connection: Connection, person: str) -> bool:
     """Whether a person has any prediction that a correction may concern."""
-    return connection.execute(_STANDS, {"of": person}).first() is not None
+    return _STANDS.first(connection, {"of": person}) is not None
 
 
 def using(connection: Connection, person: str, keys: Collection[str]) -> list[Any]:

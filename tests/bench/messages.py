@@ -49,6 +49,7 @@ class Feed:
     """A reproducible feed: `message(i)` is the same bytes for the same series and number."""
 
     series: str
+    patients: tuple[_Patient, ...]
     bodies: tuple[bytes, ...]
 
     def control_id(self, number: int) -> bytes:
@@ -57,51 +58,79 @@ class Feed:
 
     def message(self, number: int) -> bytes:
         """The message, without its MLLP frame."""
-        head = (
-            b"MSH|^~\\&|LIS|DEMOHOSP|ONCORD|DEMOHOSP|20261120101112.123+0800||ORU^R01^ORU_R01|"
-            + self.control_id(number)
-            + b"|P|2.5.1|||AL|NE||UNICODE UTF-8\r"
-        )
-        return head + self.bodies[number % PATIENTS].replace(b"@FILLER@", b"F%07d" % number)
+        body = self.bodies[number % PATIENTS]
+        return self._head(number) + body.replace(b"@FILLER@", b"F%07d" % number)
+
+    def written(self, number: int) -> bytes:
+        """The same message, written segment by segment as a sender does when it sends it."""
+        patient = self.patients[number % PATIENTS]
+        return self._head(number) + patient.body(f"F{number:07d}").encode()
 
     def framed(self, number: int) -> bytes:
         """The message in its MLLP frame."""
         return b"\x0b" + self.message(number) + END
 
+    def _head(self, number: int) -> bytes:
+        return (
+            b"MSH|^~\\&|LIS|DEMOHOSP|ONCORD|DEMOHOSP|20261120101112.123+0800||ORU^R01^ORU_R01|"
+            + self.control_id(number)
+            + b"|P|2.5.1|||AL|NE||UNICODE UTF-8\r"
+        )
 
+
+_patients: list[_Patient] = []
 _bodies: list[bytes] = []
 
 
 def feed(series: str) -> Feed:
     """A feed whose control ids no other series shares; the same patients and values in all."""
-    if not _bodies:
+    if not _patients:
         rng = random.Random(20261121)  # noqa: S311  values, no secrets
-        _bodies.extend(_body(rng, number) for number in range(PATIENTS))
-    return Feed(series, tuple(_bodies))
+        _patients.extend(_Patient.drawn(rng, number) for number in range(PATIENTS))
+        _bodies.extend(patient.body("@FILLER@").encode() for patient in _patients)
+    return Feed(series, tuple(_patients), tuple(_bodies))
 
 
-def _body(rng: random.Random, number: int) -> bytes:
-    segments = [
-        (
-            f"PID|1||SYN-{number:08d}^^^DEMOHOSP^MR~{number:011d}^^^DEMOHOSP2^PI||SYNTHETIC^PATIENT^"
-            f"{number}||19{rng.randrange(40, 99)}0{rng.randrange(1, 9)}12|{rng.choice('MF')}|||"
-            "1 EXAMPLE RD^^EXAMPLE CITY^^000000^CHN^H"
-        ),
-        (
-            "PV1|1|I|HEP^301^A^DEMOHOSP^^N||||1234^DOCTOR^DEMO^^^DR|||MED||||7|||1234^DOCTOR^DEMO|IN|"
-            f"V{number:08d}^^^DEMOHOSP^VN"
-        ),
-        "ORC|RE|P@FILLER@|@FILLER@^LIS||CM||||20261120093000+0800|||1234^DOCTOR^DEMO^^^DR",
-        (
-            "OBR|1|P@FILLER@|@FILLER@^LIS|24323-8^Comprehensive panel^LN^CP^Panel^L|||"
-            "20261120093000+0800|||||||||1234^DOCTOR^DEMO||||||20261120101000+0800||CH|F"
-        ),
-    ]
-    for line, (loinc, name, unit, low, high, usual) in enumerate(_TESTS, 1):
-        value = f"{rng.uniform(low, high):.2f}"
-        segments.append(
-            f"OBX|{line}|NM|{loinc}^{name}^LN^L{line}^{name} local^L|{line}|{value}|{unit}|{usual}|"
-            f"{rng.choice('NHL')}|||F|||20261120093000+0800||TECH^DEMO|ANALYSER^1^LIS"
+@dataclass(frozen=True, slots=True)
+class _Patient:
+    number: int
+    born: str
+    sex: str
+    results: tuple[tuple[str, str], ...]  # value and flag of each test
+
+    @classmethod
+    def drawn(cls, rng: random.Random, number: int) -> _Patient:
+        born = f"19{rng.randrange(40, 99)}0{rng.randrange(1, 9)}12"
+        sex = rng.choice("MF")
+        results = (
+            (f"{rng.uniform(low, high):.2f}", rng.choice("NHL")) for _, _, _, low, high, _ in _TESTS
         )
-    segments.append("NTE|1|L|Sample mildly \\T\\ visibly haemolysed\\.br\\repeat if needed")
-    return ("\r".join(segments) + "\r").encode()
+        return cls(number, born, sex, tuple(results))
+
+    def body(self, filler: str) -> str:
+        """Every segment but MSH."""
+        number = self.number
+        segments = [
+            (
+                f"PID|1||SYN-{number:08d}^^^DEMOHOSP^MR~{number:011d}^^^DEMOHOSP2^PI||"
+                f"SYNTHETIC^PATIENT^{number}||{self.born}|{self.sex}|||"
+                "1 EXAMPLE RD^^EXAMPLE CITY^^000000^CHN^H"
+            ),
+            (
+                "PV1|1|I|HEP^301^A^DEMOHOSP^^N||||1234^DOCTOR^DEMO^^^DR|||MED||||7|||"
+                f"1234^DOCTOR^DEMO|IN|V{number:08d}^^^DEMOHOSP^VN"
+            ),
+            (f"ORC|RE|P{filler}|{filler}^LIS||CM||||20261120093000+0800|||1234^DOCTOR^DEMO^^^DR"),
+            (
+                f"OBR|1|P{filler}|{filler}^LIS|24323-8^Comprehensive panel^LN^CP^Panel^L|||"
+                "20261120093000+0800|||||||||1234^DOCTOR^DEMO||||||20261120101000+0800||CH|F"
+            ),
+        ]
+        lines = zip(_TESTS, self.results, strict=True)
+        for line, ((loinc, name, unit, _, _, usual), (value, flag)) in enumerate(lines, 1):
+            segments.append(
+                f"OBX|{line}|NM|{loinc}^{name}^LN^L{line}^{name} local^L|{line}|{value}|{unit}|"
+                f"{usual}|{flag}|||F|||20261120093000+0800||TECH^DEMO|ANALYSER^1^LIS"
+            )
+        segments.append("NTE|1|L|Sample mildly \\T\\ visibly haemolysed\\.br\\repeat if needed")
+        return "\r".join(segments) + "\r"
