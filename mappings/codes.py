@@ -6,6 +6,7 @@ Source: HL7 table 0396; HL7/v2-to-fhir "CodeSystem" maps; terminology.hl7.org.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from urllib.parse import quote
@@ -32,7 +33,11 @@ _STANDARD = (
     "http://terminology.hl7.org/", "http://hl7.org/", f"{LOCAL}AJCC", f"{LOCAL}UICC",
 )  # fmt: skip
 
+# HL7's own tables, by their number.
+_TABLE = re.compile(r"HL7-?(0\d{3})", re.ASCII)
+
 # Which coding of a concept stands first, where several are sent.
+_LOINC = re.compile(r"(?:L[A-Z])?\d{1,7}-\d", re.ASCII)
 _STANDARDS = {LOINC: 0, SNOMED: 1, ICD10CM: 2, ICD10: 3}
 
 
@@ -46,6 +51,8 @@ def system_uri(name: str) -> str:
     known = table("code_systems").get(text.upper())
     if known is not None:
         return known
+    if (numbered := _TABLE.fullmatch(text.upper())) is not None:
+        return f"http://terminology.hl7.org/CodeSystem/v2-{numbered[1]}"
     if ":" in text and " " not in text:
         return text.removesuffix("/") if text.startswith("http") else text
     return LOCAL + quote(text or "L", safe="")
@@ -134,4 +141,10 @@ def ranked(codings: Iterable[Code], site: Site) -> tuple[Code, ...]:
 def best_first(codings: Iterable[Code]) -> tuple[Code, ...]:
     """Each coding once: LOINC, SNOMED CT, ICD-10, then the others as they come."""
     unique = dict.fromkeys(codings)
-    return tuple(sorted(unique, key=lambda c: _STANDARDS.get(c.system, 9)))
+    return tuple(sorted(unique, key=_rank))
+
+
+def _rank(code: Code) -> int:
+    rank = _STANDARDS.get(code.system, 9)
+    # "LN" stands beside many a local code: what cannot be one of LOINC comes before nobody.
+    return 9 if rank == 0 and _LOINC.fullmatch(code.code) is None else rank

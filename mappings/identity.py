@@ -7,33 +7,24 @@ Source: HL7 v2.5.1 2.A.14 (CX), 2.A.36 (HD); v2-to-FHIR data type map "HD"; PS3.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mappings.record import Identifier
 from mappings.site import Site
 
-# Table 0203: numbers of a visit, an account or a state register. With an empty CX.4 they must not
-# fall under the site's default authority, which names its medical record numbers.
-_NOT_OF_THE_SITE = frozenset(
-    {
-        "SS",
-        "DL",
-        "PPN",
-        "NI",
-        "NH",
-        "NNCHN",
-        "AN",
-        "VN",
-        "TAX",
-        "PC",
-        "MC",
-        "MA",
-        "BC",
-        "HC",
-        "ANON",
-    }
-)
+# Table 0203: numbers of a visit, an account, a register, an insurer, a licence or a state. With an
+# empty CX.4 they must not fall under the site's default authority, which names its medical record
+# numbers.
+_NOT_OF_THE_SITE = frozenset({
+    "SS", "DL", "PPN", "NI", "NH", "AN", "VN", "TAX", "PC", "MC", "MA", "BC", "HC", "ANON", "SR",
+    "LR", "RR", "RRI", "DFN", "BR", "BRN", "CC", "CY", "DR", "EI", "EN", "JHN", "MB", "MCD",
+    "MCR", "MI", "MS", "NII", "NIIP", "NPI", "PE", "PEN", "PHC", "PRC", "PRN", "RI", "SB", "SL",
+    "SN", "USID", "VS", "WC",
+})  # fmt: skip
+# NNxxx, the national person identifier of a country by its ISO 3166 code.
+_NATIONAL = re.compile(r"NN[A-Z]{3}")
 # Numbers of a visit or an account: mother and newborn may share one, whoever gave it out.
 OF_A_VISIT = frozenset({"AN", "ANC", "AND", "ANT", "VN"})
 _PREFERRED = ("MR", "PI", "PT", "")
@@ -62,7 +53,9 @@ def authority(site: Site, names: tuple[str, ...], type_code: str = "") -> str | 
     """Canonical authority of a patient identifier, the site's default when none was sent."""
     if any(names):
         return canonical(site, *names)
-    return None if type_code in _NOT_OF_THE_SITE else site.default_authority
+    if type_code in _NOT_OF_THE_SITE or _NATIONAL.fullmatch(type_code):
+        return None
+    return site.default_authority
 
 
 def hd_names(namespace: str, universal_id: str, universal_type: str) -> tuple[str, ...]:

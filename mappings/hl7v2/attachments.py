@@ -92,8 +92,9 @@ def sniffed(body: bytes) -> str | None:
 
 
 def _declared(kind: str, subtype: str) -> str:
-    if "/" in subtype:
-        return subtype.lower()
+    whole = next((word for word in (subtype, kind) if "/" in word), "")
+    if whole:
+        return whole.strip().lower()
     found = _SUBTYPES.get(subtype.lower())
     if found is not None:
         return found
@@ -116,5 +117,16 @@ def _decoded(payload: str, encoding: str) -> bytes | None:
                 return bytes.fromhex(packed)
             except ValueError:
                 return None
+        case "":
+            return _unlabelled(packed) or payload.encode()
         case _:
             return payload.encode()
+
+
+def _unlabelled(packed: str) -> bytes | None:
+    """Base64 that ED.4 does not call so: only bytes that show what they are prove it."""
+    try:
+        body = base64.b64decode(packed, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return body if sniffed(body) else None

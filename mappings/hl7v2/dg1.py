@@ -37,7 +37,7 @@ def read(
     told = f"{reading.part(reading.message.segments[0], 3)} {visit}" if visit else ""
     made = []
     for dg1 in segments:
-        reading.leftovers(dg1, _MAPPED)
+        reading.leftovers(dg1, _mapped(reading, dg1))
         if not by_action and dg1.field(3) == DELETE and told:
             made.append(_emptied(reading, dg1, told, issued))
             continue
@@ -96,6 +96,13 @@ def coded(reading: Reading, dg1: Segment) -> Concept:
     if code is not None and code.system == f"{LOCAL}L" and method:
         code = Code(system_uri(method), code.code, code.display or text)
     return Concept(code, concept.alternates, text)
+
+
+def _mapped(reading: Reading, dg1: Segment) -> frozenset[int]:
+    """Fields that count: DG1-2 does not where DG1-3.3 names another coding system."""
+    system = reading.part(dg1, 3, 3)
+    other = system and system_uri(system) != system_uri(reading.part(dg1, 2))
+    return _MAPPED - {2} if other else _MAPPED
 
 
 def reason(reading: Reading, dg1: Segment) -> dict[str, str]:

@@ -41,8 +41,8 @@ _WITHDRAWN = frozenset({"D", "W"})
 _BINARY = frozenset({"ED", "RP"})
 _TXA_READ = frozenset({1, 2, 3, 4, 6, 7, 8, 12, 13, 14, 15, 16, 17, 18, 19, 22, 25})
 _OBR_READ = frozenset({1, 2, 3, 4, 7, 18, 20, 24})
-_OBX_READ = frozenset({1, 2, 3, 4, 5, 11})
-_ORC_READ = frozenset({1, 2, 3})
+_OBX_READ = frozenset({1, 2, 3, 5, 11})
+_ORC_READ = frozenset({2, 3})
 _TABLE_0270 = "http://terminology.hl7.org/CodeSystem/v2-0270"
 
 
@@ -149,7 +149,9 @@ def read(reading: Reading, txa: Segment, groups: list[Group], told_at: When | No
         made += _notified(reading, txa, document, told_at)
     for group in groups:
         _leftovers(reading, group, document)
-    reading.leftovers(txa, _TXA_READ)
+    # TXA-7 is when it was typed; TXA-8, the last edit, counts where both were sent.
+    spare = {7} if reading.time(txa.field(7)) not in (None, document.issued) else set()
+    reading.leftovers(txa, _TXA_READ - spare)
     return made + _replaced(reading, txa, document, told_at)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mappings.errors import UnreadableMessage
-from mappings.hl7v2.escapes import ISO_2022, Delimiters, unescape
+from mappings.hl7v2.escapes import ISO_2022, Delimiters, meant, unescape
 
 # A value that deletes what is stored; an empty field changes nothing (v2.5.1 2.5.3).
 DELETE = '""'
@@ -42,6 +42,7 @@ _CODECS = {
         for prefix in ("", "ISO")
     },
 }
+_SINGLE_BYTE = ("iso8859", "cp12")
 _SPELLING = str.maketrans("", "", " -/_.")
 
 
@@ -91,6 +92,7 @@ class Message:
         declared: MSH-18 as sent.
         undeclared: MSH-18 names no charset that we know.
         damaged: Some bytes were not valid in `codec` and stand as U+FFFD.
+        misdeclared: The bytes are UTF-8, and MSH-18 says something else.
         joined: Lines that were no segment and were taken as the rest of the field before.
     """
 
@@ -101,6 +103,7 @@ class Message:
     declared: str = ""
     undeclared: bool = False
     damaged: bool = False
+    misdeclared: bool = False
     joined: int = 0
 
     def all(self, name: str) -> Iterator[Segment]:
@@ -160,7 +163,7 @@ def parse(raw: bytes, charset: str | None = None) -> Message:
     body = raw[start:] if start else raw
     if body[-1] in _TRAILERS:
         body = body.rstrip(_TRAILERS + b"\r\n")
-    text, codec, damaged = _decode(body, codec)
+    text, codec, damaged, misdeclared = _decode(body, codec, sure=charset is not None)
     if "\0" in text:
         # No database stores NUL in text, and no message has a use for it.
         text, damaged = text.replace("\0", "\ufffd"), True
@@ -178,7 +181,8 @@ def parse(raw: bytes, charset: str | None = None) -> Message:
         segments.append(Segment(name, number, fields))
     if counts["MSH"] > 1:
         raise UnreadableMessage(_several([s for s in segments if s.name == "MSH"]))
-    return Message(raw, delimiters, segments, codec, declared, undeclared, damaged, joined)
+    told = (declared, undeclared, damaged, misdeclared, joined)
+    return Message(raw, delimiters, segments, codec, *told)
 
 
 def _several(headers: list[Segment]) -> str:
@@ -218,19 +222,38 @@ def _codecs(declared: str, repetition: str) -> tuple[str | None, ...]:
     return tuple(_CODECS.get(name) for name in names)
 
 
-def _decode(raw: bytes, codec: str) -> tuple[str, str, bool]:
+def _decode(raw: bytes, codec: str, *, sure: bool) -> tuple[str, str, bool, bool]:
+    """Text, the codec it was read with, whether bytes were lost, and whether MSH-18 is wrong.
+
+    Text of a single-byte charset is never UTF-8 by chance; that of another one is read as it was
+    declared as long as it can be.
+    """
     if codec:
+        if not sure and codec.startswith(_SINGLE_BYTE) and (text := _utf_8(raw)) is not None:
+            return text, "utf-8", False, True
         try:
-            return raw.decode(codec), codec, False
+            return raw.decode(codec), codec, False, False
         except (UnicodeDecodeError, LookupError):
+            if not sure and (text := _utf_8(raw)) is not None:
+                return text, "utf-8", False, True
             codec = codec if _known(codec) else "utf-8"
-            return raw.decode(codec, "replace"), codec, True
+            return raw.decode(codec, "replace"), codec, True, False
     # Senders that say nothing, or ASCII, and mean something else: UTF-8 is the only guess that
     # proves itself; Latin-1 keeps every byte and is reported.
     try:
-        return raw.decode("utf-8"), "utf-8", False
+        return raw.decode("utf-8"), "utf-8", False, False
     except UnicodeDecodeError:
-        return raw.decode("latin-1"), "latin-1", True
+        return raw.decode("latin-1"), "latin-1", True, False
+
+
+def _utf_8(raw: bytes) -> str | None:
+    """The text of bytes that prove to be UTF-8: valid, and more than ASCII."""
+    if raw.isascii():
+        return None
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def _known(codec: str) -> bool:
@@ -246,9 +269,7 @@ def _delimiters(text: str) -> Delimiters:
     if not separator or separator.isalnum() or separator.isspace():
         raise UnreadableMessage("MSH-1 is no field separator")
     end = next((i for i in range(4, len(text)) if text[i] == separator or text[i] in "\r\n"), -1)
-    marks = text[4:end] if end >= 0 else text[4:]
-    if marks.count("\\") == 2:  # noqa: PLR2004  escaped once more by whoever copied it
-        marks = marks.replace("\\\\", "\\")
+    marks = meant(text[4:end] if end >= 0 else text[4:])
     if (
         not 1 <= len(marks) <= _MOST_MARKS
         or len(set(marks)) < len(marks)

@@ -25,6 +25,18 @@ class Delimiters:
     truncation: str = ""
 
 
+# What a sender's own program made of the usual marks: a backslash that was read as an escape, a
+# caret that a command line ate.
+_LOST = dict.fromkeys(("^~&", "^~ &", "~\\&"), "^~\\&")
+
+
+def meant(marks: str) -> str:
+    """MSH-2 as its sender meant it."""
+    if marks.count("\\") == 2:  # noqa: PLR2004  escaped once more by whoever copied it
+        marks = marks.replace("\\\\", "\\")
+    return _LOST.get(marks, marks)
+
+
 _PLAIN = {
     ".br": "\n",
     ".BR": "\n",

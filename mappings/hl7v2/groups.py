@@ -74,6 +74,7 @@ class Grouping:
         orc_behind: ORC stands behind its OBR (OUL); else before it.
         beside: Further segments that belong to an order.
         details: Segments that say what is ordered.
+        orc_holds: ORC holds for every detail up to the next ORC; else for its first alone.
     """
 
     def __init__(
@@ -83,10 +84,11 @@ class Grouping:
         orc_behind: bool = False,
         beside: frozenset[str] = _BESIDE_RESULTS,
         details: frozenset[str] = frozenset({"OBR"}),
+        orc_holds: bool = False,
     ) -> None:
         self.groups: list[Group] = []
         self._specimen_first, self._orc_behind = specimen_first, orc_behind
-        self._beside, self._details = beside, details
+        self._beside, self._details, self._orc_holds = beside, details, orc_holds
         self._specimens: list[Segment] = []
         self._of_specimen = False
         # Whose comment an NTE is: the last OBX's, the order's, or of something we do not read.
@@ -146,7 +148,8 @@ class Grouping:
         if group is not None and group.obr is None and not group.results:
             group.obr = segment
         else:
-            self.groups.append(Group(segment, specimens=list(self._specimens)))
+            orc = group.orc if self._orc_holds and group is not None else None
+            self.groups.append(Group(segment, orc, specimens=list(self._specimens)))
 
     def _control(self, segment: Segment) -> None:
         """ORC opens a group, or stands behind the OBR of one."""

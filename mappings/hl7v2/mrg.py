@@ -15,7 +15,7 @@ from typing import Any, Literal
 from mappings.errors import BadField, NoPatientIdentifier, UnmappedStructure
 from mappings.hl7v2 import encounter, pid
 from mappings.hl7v2.er7 import Segment
-from mappings.hl7v2.patients import MSH_READ
+from mappings.hl7v2.patients import MSH_READ, evn
 from mappings.hl7v2.reading import Reading
 from mappings.record import Entry, Identifier, Kind, When
 from mappings.statuses import Status
@@ -37,7 +37,7 @@ _SCOPES: dict[str, Literal["visit", "account"]] = {
 }
 _NUMBER_IN_MRG = {"account": 3, "visit": 5}
 _NAMES_IN_MRG = (1, 4, 2)
-_READ = {"MSH": MSH_READ, "EVN": frozenset({1, 2, 6})}
+_EVN = frozenset({1, 2})
 
 
 @dataclass(slots=True)
@@ -144,8 +144,13 @@ def issued(reading: Reading) -> When | None:
 
 def head(reading: Reading, segment: Segment) -> None:
     """MSH and EVN, as far as they are not read; whatever else stands beside the patients."""
-    if segment.name in _READ:
-        reading.leftovers(segment, _READ[segment.name])
+    if segment.name == "MSH":
+        reading.leftovers(segment, MSH_READ)
+    elif segment.name == "EVN":
+        # EVN-6 counts where there is no EVN-2, and is no news where both say the same.
+        recorded = reading.time(segment.field(2))
+        same = recorded in (None, reading.time(segment.field(6)))
+        evn(reading, segment, _EVN | {6} if same else _EVN)
     else:
         reading.unmapped(segment)
 

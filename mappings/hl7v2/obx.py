@@ -19,7 +19,19 @@ from mappings.hl7v2.er7 import DELETE, Segment
 from mappings.hl7v2.numbers import COMPARATORS, GLYPHS, compared, decimal, limits
 from mappings.hl7v2.reading import Reading
 from mappings.hl7v2.times import clock
-from mappings.record import Code, Coded, Entry, Interval, Quantity, Ratio, Series, Text, Value, When
+from mappings.record import (
+    Attachment,
+    Code,
+    Coded,
+    Entry,
+    Interval,
+    Quantity,
+    Ratio,
+    Series,
+    Text,
+    Value,
+    When,
+)
 from mappings.record_json import value_to_json
 from mappings.statuses import RETRACTED, Status
 from mappings.tables import table
@@ -28,6 +40,8 @@ _STATUSES: dict[str, Status] = table("hl70085")  # type: ignore[assignment]  # r
 _FLAGS = table("hl70078")
 _UNREAD = (9, 10, 12, 13, 15, 16, 18)
 _TYPE = 29
+# Values that have no place for the unit in OBX-6.
+_WITHOUT_UNIT = frozenset({Text, Coded, When, Ratio, Attachment, type(None)})
 # Why there is no value: N was not asked for, X could not be obtained.
 _ABSENT = {"N": "not-asked", "X": "not-performed"}
 # OBX-29: answers to questions that the order asked, and scientific side information.
@@ -101,6 +115,8 @@ def observation(  # noqa: C901, PLR0912  field by field, on the way of every res
         status = "deleted"
     else:
         value = _value(reading, obx, fields[2], text, details)
+    if fields[6] and value.__class__ in _WITHOUT_UNIT:
+        reading.skipped["OBX"][6] += 1
     if fields[7]:
         details["range"] = known.ranges.get(fields[7]) or _range(reading, fields[7])
     if fields[8]:
@@ -163,7 +179,8 @@ def _more(reading: Reading, order: Order, obx: Segment, details: dict[str, Any])
 
 def _flags(reading: Reading, obx: Segment, text: str) -> list[str]:
     """OBX-8 by table 0078; a code that is not in it stays as it was sent, and is reported."""
-    sent = [reading.message.components(p)[0].strip() for p in reading.message.repetitions(text)]
+    parts = [part for part in reading.message.repetitions(text) if part != DELETE]
+    sent = [reading.message.components(part)[0].strip() for part in parts]
     known = [_FLAGS.get(flag) or _FLAGS.get(flag.upper()) for flag in sent]
     found = [flag or raw for flag, raw in zip(known, sent, strict=True) if flag or raw]
     if None in known:
@@ -392,7 +409,9 @@ _READERS: dict[str, Callable[[Reading, Segment, str], Value | None]] = {
 def _range(reading: Reading, sent: str) -> dict[str, str]:
     """OBX-7: its text always, low and high where they can be read."""
     text = reading.message.unescape(sent)
-    found = {"text": text, **limits(text)}
+    mark = reading.message.delimiters.component
+    # Some send the range, then its ends, as components.
+    found = {"text": text, **limits(text.partition(mark)[0] if mark else text)}
     if len(sent) <= _LONGEST_RANGE and len(reading.terms.ranges) < _MOST_TERMS:
         reading.terms.ranges[sent] = found
     return found

@@ -53,6 +53,7 @@ READ = {
     "ZDS": frozenset({1}),
 }
 _NEW = "NW"
+_REFLEX = "G"
 
 
 def read(reading: Reading, groups: Iterable[Group]) -> list[Entry]:
@@ -136,6 +137,8 @@ def _state(reading: Reading, group: Group) -> str:
     found = table("hl70038").get(status) or table("hl70119").get(control)
     if found is None and sent:
         found = _BY_RESULTS.get(sent)
+    elif sent and found != _BY_RESULTS.get(sent) and group.obr is not None:
+        reading.note(group.obr.path(25), "ORC says otherwise, and counts", "information")
     if found is None:
         reading.note(orc.path(1), "order control says nothing of the status", "information")
     return found or ""
@@ -156,7 +159,7 @@ def _details(reading: Reading, group: Group) -> dict[str, Any]:
     if obr is not None and obr.name == "OBR":
         found["parent"] = found.get("parent") or reading.order_number(obr.field(29), filler=False)
         found["clinical"] = reading.lines(obr.field(13))
-        found["intent"] = "reflex-order" if reading.part(obr, 11).upper() == "G" else ""
+        found["intent"] = "reflex-order" if reading.part(obr, 11).upper() == _REFLEX else ""
     found["reason"] = _reasons(reading, group)
     found["notes"] = group.notes
     return found
@@ -198,6 +201,8 @@ def read_of(reading: Reading, group: Group, segment: Segment) -> frozenset[int]:
         fields = _ACCESSION
         spare |= {15} if group.specimens else set()
         spare |= {29} if group.orc is not None and group.orc.field(8) else set()
+        # Of the specimen action codes only "reflex" says what kind of order it is.
+        spare |= {11} if reading.part(segment, 11).upper() != _REFLEX else set()
     for number, name in fields.items():
         if segment.field(number) and reading.part(segment, number) != told.get(name):
             spare.add(number)

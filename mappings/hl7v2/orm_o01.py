@@ -26,7 +26,7 @@ def entries(reading: Reading) -> list[Entry]:
 
 
 def _body(reading: Reading, segments: list[Segment], _issued: When | None) -> list[Entry]:
-    grouping = Grouping(beside=orders.BESIDE, details=orders.DETAILS)
+    grouping = Grouping(beside=orders.BESIDE, details=orders.DETAILS, orc_holds=True)
     for segment in segments:
         if not grouping.take(reading, segment):
             reading.unmapped(segment)

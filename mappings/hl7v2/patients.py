@@ -71,7 +71,7 @@ def _head(reading: Reading, head: list[Segment], *, alone: bool) -> list[Segment
         if segment.name == "MSH":
             reading.leftovers(segment, MSH_READ)
         elif segment.name == "EVN":
-            reading.leftovers(segment, _EVN)
+            evn(reading, segment, _EVN)
         elif alone or segment.name in _OF_ALL:
             lead.append(segment)
         elif segment.name in _OF_SOMEBODY:
@@ -79,6 +79,14 @@ def _head(reading: Reading, head: list[Segment], *, alone: bool) -> list[Segment
         else:
             reading.unmapped(segment)
     return lead
+
+
+def evn(reading: Reading, segment: Segment, mapped: frozenset[int]) -> None:
+    """EVN, as far as it is not read; EVN-1 repeats MSH-9.2, and is reported where it does not."""
+    sent = {reading.part(segment, 1, n).strip().upper() for n in (1, 2)} - {""}
+    if sent and reading.event not in sent:
+        reading.note(segment.path(1), "disagrees with MSH-9.2, which counts")
+    reading.leftovers(segment, mapped)
 
 
 def _issued(reading: Reading) -> When | None:

@@ -212,9 +212,11 @@ def _deceased(reading: Reading, pid: Segment) -> tuple[int, Value | None] | None
     if DELETE in (pid.field(29), pid.field(30)):
         return (29 if pid.field(29) == DELETE else 30), None
     died = reading.when(pid, 29)
-    if died is not None:
-        return 29, died
     word = reading.part(pid, 30).strip().upper()
+    if died is not None:
+        if word not in ("", "Y", "YES"):
+            reading.note(pid.path(30), "PID-29 says when the patient died, and counts")
+        return 29, died
     if word in ("Y", "N", "YES", "NO"):
         return 30, Text("true" if word[0] == "Y" else "false")
     if word:

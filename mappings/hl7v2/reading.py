@@ -80,7 +80,7 @@ class Reading:
         source: Shared by all its entries.
         patient: Whom the segments now read belong to; set by PID.
         identifiers: Identifiers of known authority of the first patient, `patient` first.
-        sent: MSH-7.
+        sent: MSH-7, or EVN-2 of a message without it.
         offset: Offset of MSH-7 in minutes, or None.
         findings: What was not mapped, so far.
         skipped: Valued but unmapped fields by segment name, with how often.
@@ -108,10 +108,17 @@ class Reading:
         made.terms = _terms(site, message.delimiters, message.codec)
         made.offset = offset_of(stamp)
         made.sent = when(stamp, made.offset, site.timezone)
+        if made.sent is None:
+            if stamp not in ("", DELETE):
+                made.note("MSH[1]-7", "not a date or time", "error")
+            evn = message.first("EVN")
+            made.sent = made.when(evn, 2) if evn is not None else None
         if message.undeclared:
             made.note("MSH[1]-18", "names a charset that is not in table 0211")
         if message.damaged:
             made.note("MSH[1]-18", f"bytes are not valid {message.declared or 'in any charset'}")
+        if message.misdeclared:
+            made.note("MSH[1]-18", f"says {message.declared}, the bytes are UTF-8: read so")
         if message.joined:
             made.note("MSH[1]", f"{message.joined} line ends inside fields")
         return made
@@ -260,7 +267,14 @@ class Reading:
             unit = units.normalise(whole, aliases)
             if unit is not None:
                 return unit, whole
-        return units.normalise(raw, aliases), raw
+        found = units.normalise(raw, aliases) if raw == "1" or not raw.isdigit() else None
+        if found is None:
+            # A number of the sender's own table, with the unit in words or as the alternate code.
+            for other in (*parts[3:4], *parts[1:2], *parts[4:5]):
+                found = units.normalise(other, aliases)
+                if found is not None:
+                    return found, other
+        return found, raw
 
     def order_number(self, text: str, *, filler: bool = True) -> str:
         """An EI (ORC-2, OBR-3 …) for business keys, with its authority if it has one.

@@ -23,7 +23,7 @@ from mappings.statuses import RETRACTED, Status
 from mappings.tables import table
 
 _OBX_STATUSES: dict[str, Status] = table("hl70085")  # type: ignore[assignment]  # rows checked by test
-_OBX_READ = frozenset({1, 2, 3, 4, 5, 11})
+_OBX_READ = frozenset({1, 2, 3, 5, 11})
 # Sections of table 0074 whose results are read, not measured.
 _NARRATIVE = frozenset(
     {"RAD", "RX", "CT", "CUS", "NMR", "NMS", "RUS", "VUS", "OUS", "XRC", "RT", "PHR"}
@@ -32,6 +32,7 @@ _NARRATIVE = frozenset(
 _CODED = frozenset({"CE", "CWE", "CNE"})
 _PROSE = frozenset({"TX", "FT", "ST", "CE", "CWE", "CNE", ""})
 _LINES = frozenset({"TX", "FT"})
+_HEADED = frozenset({"TX", "FT", "ST"})
 # A line of at most this may be an answer ("Positive"); a longer one is prose.
 _SHORT_ANSWER = 120
 
@@ -43,8 +44,8 @@ def lines(reading: Reading, group: Group) -> frozenset[int]:
         found = [obx for obx in found if obx.number not in group.of_specimen]
     if section(reading, group) in _NARRATIVE:
         kinds = _PROSE
-    elif _is_narrative(found):
-        kinds = _LINES
+    elif _is_narrative(reading, found):
+        kinds = _HEADED
     else:
         return frozenset()
     prose = [obx for obx in found if obx.field(2) in kinds]
@@ -63,13 +64,21 @@ def is_narrative(reading: Reading, group: Group) -> bool:
     return section(reading, group) in _NARRATIVE
 
 
-def _is_narrative(results: list[Segment]) -> bool:
-    """Only TX or FT lines (and documents), and more of them than a short answer."""
-    texts = [obx for obx in results if obx.fields[2] in _LINES]
-    if not texts or any(obx.field(2) not in {*_LINES, "ED", "RP"} for obx in results):
+def _is_narrative(reading: Reading, results: list[Segment]) -> bool:
+    """Only TX or FT lines (and documents), and more of them than a short answer.
+
+    "Findings" and "Impression", however short and be they ST, are no two measurements.
+    """
+    headed = {
+        obx.number for obx in results if obx.field(2) in _HEADED and _named_section(reading, obx)
+    }
+    texts = [obx for obx in results if obx.fields[2] in _LINES or obx.number in headed]
+    others = [obx for obx in results if obx.field(2) not in {*_LINES, "ED", "RP"}]
+    if not texts or any(obx.number not in headed for obx in others):
         return False
     concepts = {obx.field(3) for obx in texts}
-    return len(concepts) < len(texts) or any(len(obx.field(5)) > _SHORT_ANSWER for obx in texts)
+    long = any(len(obx.field(5)) > _SHORT_ANSWER for obx in texts)
+    return len(concepts) < len(texts) or long or bool(headed)
 
 
 def answers(reading: Reading, group: Group, prose: Collection[int]) -> frozenset[int]:
@@ -110,7 +119,7 @@ def report(
 ) -> Entry:
     """The lines of one OBR as one report; without any, its comments are the text."""
     obr = group.obr
-    found = [(obx, notes) for obx, notes in group.results if obx.number in prose]
+    found = _standing(reading, [pair for pair in group.results if pair[0].number in prose])
     concept = reading.concept(obr.field(4)) if obr is not None else Concept(None, (), "")
     if concept.code is None and found:
         concept = reading.concept(found[0][0].field(3))
@@ -122,6 +131,10 @@ def report(
     if concept.code is None and concept.text:
         details["called"] = concept.text
     details["status"] = (obr.field(25) if obr else "") or (found[0][0].field(11) if found else "")
+    status = _status(order, [obx for obx, _ in found])
+    for obx, _ in found:
+        if _OBX_STATUSES.get(obx.field(11), status) != status:
+            reading.note(obx.path(11), "a line of another status than its report", "information")
     # The sender's clock for a report that was never released is the message's.
     issued = order.issued or reading.sent
     name = concept.code.code if concept.code else concept.text
@@ -131,7 +144,7 @@ def report(
         reading.patient,
         reading.source,
         found[0][0].path(5) if found else "NTE-3",
-        _status(order, [obx for obx, _ in found]),
+        status,
         concept.code,
         concept.alternates,
         Text(details["text"]) if details["text"] else None,
@@ -140,6 +153,19 @@ def report(
         keys.report_twin(name, order.effective),
         details,
     )
+
+
+def _standing(
+    reading: Reading, lines: list[tuple[Segment, list[str] | None]]
+) -> list[tuple[Segment, list[str] | None]]:
+    """The lines that were not withdrawn, unless all were."""
+    standing = [pair for pair in lines if _OBX_STATUSES.get(pair[0].field(11)) not in RETRACTED]
+    if not standing or len(standing) == len(lines):
+        return lines
+    for obx, _ in lines:
+        if _OBX_STATUSES.get(obx.field(11)) in RETRACTED:
+            reading.note(f"OBX[{obx.number}]", "line is withdrawn, the report stands without it")
+    return standing
 
 
 def narrative(

@@ -19,7 +19,8 @@ from mappings.tables import table
 
 _STATUSES: dict[str, Status] = table("hl70123")  # type: ignore[assignment]  # rows checked by test
 _OBR_READ = frozenset({1, 2, 3, 4, 7, 8, 15, 18, 20, 22, 24, 25, 26, 29, 50})
-_ORC_READ = frozenset({1, 2, 3, 5})
+_ORC_READ = frozenset({2, 3})
+_FOLLOWS = "RE"  # ORC-1 of results: they are in the message
 
 
 def read(reading: Reading, groups: Iterable[Group]) -> list[Entry]:
@@ -96,7 +97,8 @@ def _leftovers(reading: Reading, group: Group) -> None:
         overruled = mapped is not orders.READ["OBR"] and orders.READ["OBR"] - mapped - {29}
         reading.leftovers(group.obr, _OBR_READ - overruled if overruled else _OBR_READ)
     if group.orc is not None:
-        reading.leftovers(group.orc, _ORC_READ)
+        control = {1} if reading.part(group.orc, 1).upper() == _FOLLOWS else set()
+        reading.leftovers(group.orc, _ORC_READ | control)
     for segment in group.beside:
         if segment.name in orders.LINKS:
             reading.leftovers(segment, orders.read_of(reading, group, segment))

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TypeVar, TypeVarTuple, cast
 
 from mappings.errors import UnreadableMessage
+from mappings.hl7v2.escapes import meant
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -33,7 +34,7 @@ class Shared:
 
     Attributes:
         msh: Fields of MSH; `msh[n]` is MSH-n, `msh[1]` the separator, MSH-7 and MSH-10 are empty.
-        delimiters: MSH-1 followed by MSH-2.
+        delimiters: MSH-1 followed by MSH-2, as the sender meant it.
         long: It is not worth keeping.
     """
 
@@ -232,7 +233,7 @@ def scan(raw: bytes) -> Header:
 def _shared(msh: bytes, separator: bytes) -> Shared:
     """From MSH with MSH-7 and MSH-10 blanked."""
     fields = msh.split(separator)
-    delimiters = separator + fields[1]
+    delimiters = separator + meant(fields[1].decode("latin-1")).encode("latin-1")
     fields.insert(1, separator)
     return Shared(tuple(fields), delimiters, len(msh) >= _LONG)
 

@@ -38,14 +38,12 @@ _READ = {
     "SCH": frozenset({1, 2, 6, 7, 8, 9, 10, 11, 25, 26, 27}),
     "RGS": frozenset({1}),
     "TQ1": frozenset({1, 7, 8}),
-    "AIS": frozenset({1, 3, 4}),
-    "AIG": frozenset({1, 3, 4, 8}),
-    "AIL": frozenset({1, 3, 6}),
-    "AIP": frozenset({1, 3, 6}),
+    **dict.fromkeys(("AIS", "AIG", "AIL", "AIP"), frozenset({1, 3})),
     "DG1": frozenset({1, 2, 3, 4}),
     "NTE": frozenset({1, 3}),
 }
 _RESOURCES = {"AIS": "services", "AIG": "resources", "AIL": "locations", "AIP": "personnel"}
+_GROUP = 4  # AIG-4, the type of a resource that has no name
 _STARTS = {"AIS": 4, "AIG": 8, "AIL": 6, "AIP": 6}
 
 
@@ -96,9 +94,9 @@ def _appointment(reading: Reading, sch: Segment, beside: list[Segment]) -> Entry
     }
     for segment in beside:
         name = _RESOURCES.get(segment.name)
-        if name:
-            details.setdefault(name, []).append(_named(reading, segment))
-        reading.leftovers(segment, _READ[segment.name])
+        if name and (named := _named(reading, segment)):
+            details.setdefault(name, []).append(named)
+        reading.leftovers(segment, _read_of(reading, segment, start))
     reading.leftovers(sch, _READ["SCH"])
     return Entry(
         "appointment",
@@ -118,17 +116,30 @@ def _appointment(reading: Reading, sch: Segment, beside: list[Segment]) -> Entry
 
 
 def _named(reading: Reading, segment: Segment) -> str | dict[str, str]:
-    """A service by its code; a room and a person as they were sent."""
-    return reading.coded(segment, 3) if segment.name in ("AIS", "AIG") else reading.text(segment, 3)
+    """A service by its code; a room and a person as they were sent; else the kind of resource."""
+    if segment.name not in ("AIS", "AIG"):
+        return reading.text(segment, 3)
+    return reading.coded(segment, 3 if segment.name == "AIS" or segment.field(3) else _GROUP)
+
+
+def _read_of(reading: Reading, segment: Segment, start: When | None) -> frozenset[int]:
+    """Fields that count: a resource's start only where the appointment has no other."""
+    mapped = _READ[segment.name]
+    at = _STARTS.get(segment.name, 0)
+    if start is not None and at and reading.time(reading.part(segment, at)) == start:
+        mapped |= {at}
+    return mapped | {_GROUP} if segment.name == "AIG" and not segment.field(3) else mapped
 
 
 def _state(reading: Reading, sch: Segment) -> str:
     """FHIR appointment status: an event that ends it, else SCH-25 (table 0278), else the event."""
     event = reading.event
-    if event in _ENDS:
-        return _EVENTS[event]
     sent = reading.part(sch, 25)
     found = table("hl70278").get(sent.upper())
+    if event in _ENDS:
+        if sent and found != _EVENTS[event]:
+            reading.note(sch.path(25), "the event says otherwise, and counts", "information")
+        return _EVENTS[event]
     if sent and found is None:
         reading.note(sch.path(25), "filler status is not in table 0278", "information")
     return found or _EVENTS[event]

@@ -23,6 +23,8 @@ _PRECISION: dict[int, Precision] = {
     14: "second",
 }
 _DATE_DIGITS = 8
+# Milliseconds and the like without their point, as programs print them.
+_RUN_ON = range(15, 19)
 _OFFSET_DIGITS = 4
 _MOST_OFFSET = 14 * 60
 _PADDING = "00000101000000"
@@ -50,6 +52,8 @@ def when(text: str, message_offset: int | None, timezone: str) -> When | None:
     digits, offset, fraction = _parts(value.strip())
     if degree in _DEGREES and len(digits) > _DEGREES[degree]:
         digits, fraction = digits[: _DEGREES[degree]], ""
+    if len(digits) in _RUN_ON and not fraction:
+        digits, fraction = digits[:14], digits[14:]
     precision = _PRECISION.get(len(digits))
     if precision is None or not digits.isdecimal() or not digits.isascii():
         return None

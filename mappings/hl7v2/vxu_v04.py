@@ -27,7 +27,10 @@ _COMPLETION: dict[str, Status] = {
 }
 _RXA = frozenset({1, 2, 3, 5, 6, 7, 15, 17, 18, 20, 21})
 _RXR = frozenset({1, 2})
-_ORC = frozenset({1, 2, 3})
+_ORC = frozenset({2, 3})
+_HISTORY = "RE"
+# RXA-6 where nobody knows how much was given (v2.5.1 4.14.7.6).
+_UNKNOWN_DOSE = "999"
 
 
 def entries(reading: Reading) -> list[Entry]:
@@ -61,6 +64,8 @@ def _given(reading: Reading, group: Group, rxa: Segment, issued: When | None) ->
     """One vaccination, known by its filler number, else by vaccine and time."""
     concept = reading.concept(rxa.field(5))
     name = concept.code.code if concept.code else concept.text
+    if not name:
+        reading.note(rxa.path(5), "RXA-5 is empty: nothing says what was given", "error")
     given = reading.when(rxa, 3)
     sent = reading.part(rxa, 20).upper()
     status = _COMPLETION.get(sent, "unknown")
@@ -69,7 +74,7 @@ def _given(reading: Reading, group: Group, rxa: Segment, issued: When | None) ->
     routes = [segment for segment in group.beside if segment.name == "RXR"]
     details: dict[str, Any] = {
         "status": sent,
-        "dose": reading.text(rxa, 6),
+        "dose": _dose(reading, rxa),
         "unit": reading.coded(rxa, 7),
         "lot": reading.text(rxa, 15),
         "manufacturer": reading.coded(rxa, 17),
@@ -84,7 +89,8 @@ def _given(reading: Reading, group: Group, rxa: Segment, issued: When | None) ->
     for segment in routes:
         reading.leftovers(segment, _RXR)
     if group.orc is not None:
-        reading.leftovers(group.orc, _ORC)
+        control = {1} if reading.part(group.orc, 1).upper() == _HISTORY else set()
+        reading.leftovers(group.orc, _ORC | control)
     return Entry(
         "immunization",
         keys.immunization(name, details["filler"], given),
@@ -99,3 +105,11 @@ def _given(reading: Reading, group: Group, rxa: Segment, issued: When | None) ->
         issued,
         details={name: value for name, value in details.items() if value},
     )
+
+
+def _dose(reading: Reading, rxa: Segment) -> str:
+    sent = reading.text(rxa, 6)
+    if sent.strip() != _UNKNOWN_DOSE:
+        return sent
+    reading.note(rxa.path(6), "999: nobody knows how much was given", "information")
+    return ""

@@ -7,14 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mappings.codes import (
+    LOCAL,
+    LOINC,
     QUESTION,
+    best_first,
     is_loinc,
     is_loinc_answer,
     is_question,
     is_snomed,
     is_standard,
+    ranked,
     system_uri,
 )
+from mappings.codes import SNOMED as SNOMED_CT
+from mappings.record import Code
+from mappings.site import Site
 from mappings.tables import table
 
 # Myocardial infarction, ascites, number of tumour nodules; of the core, US and UK modules.
@@ -81,3 +88,35 @@ def test_our_own_questions_are_a_published_system() -> None:
     assert all(is_question(name) for name in names)
     assert not any(is_loinc(name) or is_snomed(name) for name in names)
     assert not is_question("microvascular")
+
+
+@pytest.mark.parametrize("code", ["GLU", "BCUL", "PDF", "IMO0002", "1-2-3"])
+def test_a_local_code_that_calls_itself_loinc_comes_before_nobody(code: str) -> None:
+    """LN stands beside it, and it is none; the code that the site maps counts."""
+    site = Site(code_maps={(f"{LOCAL}L", "K"): Code(LOINC, "2823-3")})
+    found = ranked([Code(LOINC, code), Code(f"{LOCAL}L", "K")], site)
+    assert ["2823-3", code, "K"] == [coding.code for coding in found]
+
+
+@pytest.mark.parametrize("code", ["1834-1", "LA4457-3", "LP6464-4", "100000-9"])
+def test_codes_of_loinc_come_first(code: str) -> None:
+    """Terms, answers and parts alike."""
+    found = best_first([Code(SNOMED_CT, "22298006"), Code(LOINC, code)])
+    assert code == found[0].code
+
+
+@pytest.mark.parametrize(
+    ("name", "uri"),
+    [
+        ("HL70162", "http://terminology.hl7.org/CodeSystem/v2-0162"),
+        ("hl7-0078", "http://terminology.hl7.org/CodeSystem/v2-0078"),
+        ("HL7", "urn:oncord:code:HL7"),
+        ("HL79901", "urn:oncord:code:HL79901"),
+        ("CPT4", "http://www.ama-assn.org/go/cpt"),
+        ("ICD-9-CM", "http://hl7.org/fhir/sid/icd-9-cm"),
+        ("CIE-10", "http://hl7.org/fhir/sid/icd-10"),
+    ],
+)
+def test_systems_go_by_many_names(name: str, uri: str) -> None:
+    """HL7's tables by their number, others as feeds spell them."""
+    assert uri == system_uri(name)

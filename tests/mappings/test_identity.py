@@ -39,7 +39,7 @@ def test_without_a_default_a_bare_number_names_nobody() -> None:
     assert identity.of_dicom("1", "", "", Site()) is None
 
 
-@pytest.mark.parametrize("kind", ["SS", "DL", "VN", "AN"])
+@pytest.mark.parametrize("kind", ["SS", "DL", "VN", "AN", "SR", "LR", "NNCHN", "NNNLD", "PHC"])
 def test_a_number_of_another_kind_never_falls_under_the_default(kind: str, site: Site) -> None:
     """A visit number is no medical record number."""
     sent = {"value": "1", "type": {"coding": [{"code": kind}]}}

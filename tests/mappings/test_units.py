@@ -33,6 +33,18 @@ from mappings.units import convert, is_ucum, normalise
         ("％", "%"),
         ("mmol/L", "mmol/L"),
         ("nmol/(min.mL)", "nmol/(min.mL)"),
+        ("MM", "mm"),
+        ("mM", "mmol/L"),
+        ("m/uL", "10*6/uL"),
+        ("G/l", "10*9/L"),
+        ("x10E3/uL", "10*3/uL"),
+        ("X10E3/UL", "10*3/uL"),
+        ("K/mcL", "10*3/uL"),
+        ("/100 WBC", "/100{WBCs}"),
+        ("HU", "[hnsf'U]"),
+        ("pH", "1"),
+        ("°C", "Cel"),
+        ("次/分", "/min"),
     ],
 )
 def test_everyday_spellings_become_ucum(sent: str, ucum: str) -> None:

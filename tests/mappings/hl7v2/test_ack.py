@@ -30,6 +30,26 @@ def test_sender_and_receiver_change_places() -> None:
     assert ("ACK^R01^ACK", "A1", "P", "2.5.1") == tuple(header.field(n) for n in (9, 10, 11, 12))
 
 
+@pytest.mark.parametrize(
+    ("kind", "version", "answered"),
+    [
+        ("ORU^R01^ORU_R01", "2.3.1", "ACK^R01^ACK"),
+        ("ORU^R01", "2.3", "ACK^R01"),
+        ("ORU^R01", "2.9^CHN", "ACK^R01^ACK"),
+        ("ORU", "2.1", "ACK"),
+        ("ACK", "2.5.1", "ACK"),
+        ("ORU^^ORU_R01", "2.5.1", "ACK"),
+    ],
+)
+def test_the_type_of_an_answer_is_of_the_senders_version(
+    kind: str, version: str, answered: str
+) -> None:
+    """The event in MSH-9.2 is the sender's or none, never `ACK`; the structure is since 2.3.1."""
+    raw = f"MSH|^~\\&|LAB|H|R|F|2026||{kind}|7|P|{version}\r".encode()
+    header = parse(ack(scan(raw), "AA", control_id="A1", now=NOW)).segments[0]
+    assert answered == header.field(9)
+
+
 def test_an_error_names_its_place() -> None:
     """ERR-2 is the location, ERR-3 the code, ERR-4 the severity."""
     answer = ack(scan(oru(obx())), "AE", control_id="A1", now=NOW, error=ERROR)

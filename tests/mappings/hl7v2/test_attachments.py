@@ -21,12 +21,18 @@ from mappings.site import Site
         ("^text^html^A^<html>x", "text/html", 7),
         ("^application^x-unknown^A^words", "application/octet-stream", 5),
         ("^multipart^application/cda+xml^A^words", "application/cda+xml", 5),
+        ("^text/plain^^Base64^d29yZHM=", "text/plain", 5),
+        ("^^^^JVBERi0xLjQK", "application/pdf", 9),
+        ("^TEXT^^^words", "text/plain", 5),
     ],
 )
 def test_an_encapsulated_document_has_type_and_size(
     sent: str, content_type: str, size: int | None, site: Site, source: Source
 ) -> None:
-    """Decoded by ED.4, typed by its first bytes, else by ED.3 and ED.2."""
+    """Decoded by ED.4, typed by its first bytes, else by ED.3 and ED.2.
+
+    Without ED.4 only base64 of bytes that show what they are is taken for base64.
+    """
     raw = oru(obr(), obx("ED", sent, ""))
     value = hl7v2.entries(raw, site=site, source=source).entries[0].value
     assert isinstance(value, Attachment)

@@ -137,6 +137,33 @@ def test_bytes_outside_the_declared_charset_are_marked() -> None:
     assert (True, "\ufffd") == (message.damaged, message.segments[1].field(5))
 
 
+@pytest.mark.parametrize(
+    ("declared", "sent", "read", "codec"),
+    [
+        ("8859/1", "Dvořák".encode(), "Dvořák", "utf-8"),
+        ("8859/1", "Dvoák".encode("latin-1"), "Dvoák", "iso8859-1"),
+        ("8859/5", "Иванов".encode("iso8859-5"), "Иванов", "iso8859-5"),
+        ("~ISO IR87", "病理部".encode(), "病理部", "utf-8"),
+        ("GB18030", "王小明".encode(), "王小明", "utf-8"),
+        ("GB18030", "王小明".encode("gb18030"), "王小明", "gb18030"),
+    ],
+)
+def test_bytes_that_prove_to_be_utf_8_are_read_so_whatever_msh_18_says(
+    declared: str, sent: bytes, read: str, codec: str
+) -> None:
+    """A charset that was put there once and never looked at again."""
+    message = parse(msh(f18=declared).encode() + b"\rPID|||||" + sent + b"\r")
+    assert (read, codec) == (message.segments[1].field(5), message.codec)
+    assert (codec == "utf-8") == message.misdeclared
+    assert not message.damaged
+
+
+def test_a_site_charset_is_never_doubted() -> None:
+    """Who set it has looked."""
+    message = parse(f"{HEAD}\rPID|||||é\r".encode(), "latin-1")
+    assert ("Ã©", False) == (message.segments[1].field(5), message.misdeclared)
+
+
 @pytest.mark.parametrize("declared", ["~ISO IR87", "ASCII~ISO IR159", "8859/1~ISO IR14~ISO IR87"])
 def test_the_japanese_sets_are_switched_to_by_their_own_escapes(declared: str) -> None:
     """JIS X 0208 and 0212 in one field, whichever repetition of MSH-18 names them."""
@@ -205,6 +232,16 @@ def test_an_escape_character_doubled_in_msh_2_is_one() -> None:
     """Text that went through a program's source."""
     message = parse(b"MSH|^~\\\\&|LAB\rNTE|1||a\\T\\b\r")
     assert "a&b" == message.unescape(message.segments[1].field(3))
+
+
+@pytest.mark.parametrize("marks", ["^~&", "^~ &", "~\\&"])
+def test_a_mark_that_msh_2_lost_is_put_back(marks: str) -> None:
+    """Programs that read a backslash as an escape send "^~&": & parts subcomponents."""
+    body = "PID|||7^^^&1.2.3&ISO\rOBX|1|TX|A||a\\T\\b & CD4 T cells"
+    message = parse(f"MSH|{marks}|LAB\r{body}\r".encode())
+    identifier, text = message.segments[1].field(3), message.segments[2].field(5)
+    assert ["", "1.2.3", "ISO"] == message.subcomponents(identifier.split("^")[3])
+    assert "a&b & CD4 T cells" == message.unescape(text)
 
 
 def test_marks_that_msh_2_left_out_mean_the_usual_ones() -> None:

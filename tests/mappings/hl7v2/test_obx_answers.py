@@ -142,3 +142,36 @@ def test_an_answer_that_others_understand_is_not_reported(read: Read) -> None:
     """By a code of its own, or in words alone."""
     for answer in ("LA6576-8^Positive^LN", "1^^L^LA6576-8^^LN", "^阳性", "pT2^pT2^AJCC8"):
         assert [] == reasons(read(obx("CWE", answer, "")), "OBX[1]-5")
+
+
+@pytest.mark.parametrize(
+    ("sent", "unit", "raw"),
+    [
+        ("CD:289^mg/dL", "mg/dL", "mg/dL"),
+        ("1024^milligrams^99LAB^mg/dL^^UCUM", "mg/dL", "mg/dL"),
+        ("mg/dL^grams^99LAB", "mg/dL", "mg/dL"),
+        ("CD:289^spoonfuls", None, "CD:289"),
+        ("100", None, "100"),
+        ("1", "1", "1"),
+    ],
+)
+def test_a_unit_may_stand_beside_a_number_of_the_sender_s_own(
+    sent: str, unit: str | None, raw: str, site: Site, source: Source
+) -> None:
+    """OBX-6.1 counts, then the alternate code, then the words."""
+    value = hl7v2.entries(oru(obr(), obx(unit=sent)), site=site, source=source).entries[0].value
+    assert isinstance(value, Quantity)
+    assert (unit, raw) == (value.unit, value.raw_unit)
+
+
+@pytest.mark.parametrize(
+    ("sent", "low", "high"),
+    [("35-150^35^150", "35", "150"), (">40^>40", "40", None), ("see note^35^150", None, None)],
+)
+def test_a_range_in_components_is_read_by_its_first(
+    sent: str, low: str | None, high: str | None, site: Site, source: Source
+) -> None:
+    """OBX-7 keeps its whole text."""
+    made = hl7v2.entries(oru(obr(), obx(f7=sent)), site=site, source=source).entries[0]
+    told = made.details["range"]
+    assert (sent, low, high) == (told["text"], told.get("low"), told.get("high"))

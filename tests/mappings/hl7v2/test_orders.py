@@ -223,3 +223,18 @@ def test_the_statuses_of_the_tables_are_fhir_s() -> None:
     """ServiceRequest.status; the tables are data that no type checker sees."""
     allowed = {"active", "on-hold", "revoked", "completed", "entered-in-error"}
     assert {row["to"] for name in ("hl70038", "hl70119") for row in rows(name)} <= allowed
+
+
+def test_an_order_control_holds_for_each_obr_up_to_the_next(read: Any) -> None:
+    """One ORC, several OBR: each is an order of that status, and none a snapshot of the first."""
+    found = read("ORM^O01", PID, orc("CA"), asked(), asked(f4="AFP^x^L"), orc("NW", f2="P2"))
+    orders = [e for e in found.entries if e.kind == "order"]
+    assert ["CA", "CA", "NW"] == [e.details["control"] for e in orders]
+    assert 3 == len({e.key for e in orders})
+    assert not any(e.key.endswith("snapshot") for e in orders)
+
+
+def test_an_obr_before_any_orc_has_none(read: Any) -> None:
+    """ORC holds for what stands below it."""
+    first, second = (e for e in read("ORM^O01", PID, asked(), orc("CR"), asked(f4="A^a^L")).entries)
+    assert ("", "CR") == (first.details.get("control", ""), second.details["control"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from feeds import PID, obr, obx
+from feeds import PID, obr, obx, reasons
 
 from mappings.errors import NoPatientIdentifier
 
@@ -57,3 +57,14 @@ def test_a_message_without_pid_is_parked(read: Any, event: str) -> None:
     """Site rule 7: nobody to file it under."""
     with pytest.raises(NoPatientIdentifier):
         read(event, obr(), obx())
+
+
+def test_evn_2_dates_a_message_without_msh_7(read: Any) -> None:
+    """MSH-7 is required, and missing all the same."""
+    found = read("ADT^A01", "EVN||20261120080000+0800", PID, obx(), f7="")
+    assert ["2026-11-20T08:00:00+08:00"] == [e.source_time.isoformat() for e in found.entries]
+
+
+def test_a_time_of_the_message_that_is_none_is_reported(read: Any) -> None:
+    """MSH-7."""
+    assert 1 == len(reasons(read("ORU^R01", PID, obr(), obx(), f7="20010331605"), "MSH[1]-7"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from feeds import PID, obr, obx
+from feeds import PID, obr, obx, reasons
 
 from mappings.record import Coded, Entry, Text
 
@@ -150,3 +150,36 @@ def test_a_comment_on_a_segment_nobody_reads_is_not_taken_for_another_s(read: An
     found = read("ORU^R01", PID, obr(), obx(), "ZLB|1|x", "NTE|1||about Z")
     assert "notes" not in found.entries[-1].details
     assert "NTE[1]" in {f.path for f in found.findings}
+
+
+@pytest.mark.parametrize("kind", ["TX", "FT", "ST"])
+def test_short_lines_under_headings_are_a_report(read: Any, kind: str) -> None:
+    """Findings and impression, one OBX each, of an order that names no section."""
+    lines = (
+        obx("TX", "No focal lesion.", "", f3="FINDINGS^Findings^L"),
+        obx(kind, "Normal liver.", "", f3="IMPRESSION^Impression^L"),
+    )
+    found = read("ORU^R01", PID, obr(f24=""), *lines)
+    assert ["report"] == kinds(found)
+    assert {"findings": "No focal lesion.", "impression": "Normal liver."} == report(found).details[
+        "sections"
+    ]
+
+
+def test_two_short_answers_are_no_report(read: Any) -> None:
+    """Their questions are no headings."""
+    lines = (obx("TX", "yellow", "", f3="COL^Colour^L"), obx("TX", "clear", "", f3="CLA^Clarity^L"))
+    assert ["observation", "observation"] == kinds(read("ORU^R01", PID, obr(f24=""), *lines))
+
+
+@pytest.mark.parametrize("sent", ["D", "W", "X"])
+def test_a_line_that_was_withdrawn_is_not_in_the_text(read: Any, sent: str) -> None:
+    """The others stand."""
+    lines = (obx("TX", text, "", f3="18748-4^CT^LN", f11=status)
+             for text, status in (("liver normal", "F"), ("mass in S8", sent), ("ascites", "C")))  # fmt: skip
+    found = read("ORU^R01", PID, obr(f24="CT"), *lines)
+    assert ("liver normal\nascites", "corrected") == (
+        report(found).value.text,
+        report(found).status,
+    )
+    assert 1 == len(reasons(found, "OBX[2]"))

@@ -50,6 +50,15 @@ def test_the_filler_number_is_found() -> None:
     assert (b"AI-1^ONCORD", b"L2^LAB") == scan(sent).fillers
 
 
+@pytest.mark.parametrize("marks", [b"^~&", b"^~ &", b"~\\&", b"^~\\\\&"])
+def test_the_lane_is_the_same_whatever_msh_2_lost(marks: bytes) -> None:
+    """Two messages of one patient are worked in order though one came by a broken engine."""
+    sent = b"MSH|%s|LIS||||20261120||ORU^R01|1\rPID|||7^^^A&1.2^MR~8^^^B\r"
+    plain, broken = (scan(sent % m) for m in (b"^~\\&", marks))
+    assert "A|7" == broken.lane == plain.lane
+    assert plain.delimiters == broken.delimiters
+
+
 def test_other_delimiters_are_honoured() -> None:
     """The lane keys are split by the sender's own repetition mark."""
     header = scan(b"MSH#*%!@#LAB#H##R#2026##ORU*R01#7#P#2.5\rPID#1##A%B\r")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from feeds import PID, obx, segment
+from feeds import PID, obx, reasons, segment
 
 
 def rxa(**fields: str) -> str:
@@ -61,3 +61,15 @@ def test_route_site_lot_and_dose_are_kept(read: Any) -> None:
         details["route"][0]["code"],
         details["site"][0]["code"],
     )
+
+
+def test_an_unknown_dose_is_no_dose(read: Any) -> None:
+    """RXA-6 is 999 where nobody knows: kept as absent, with its reason."""
+    found = read("VXU^V04", PID, rxa(f6="999"))
+    assert "dose" not in found.entries[0].details
+    assert 1 == len(reasons(found, "RXA[1]-6"))
+
+
+def test_a_dose_of_nothing_is_reported(read: Any) -> None:
+    """RXA-5 is empty."""
+    assert 1 == len(reasons(read("VXU^V04", PID, rxa(f5="")), "RXA[1]-5"))
