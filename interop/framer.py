@@ -5,10 +5,13 @@ Source: HL7 v2 MLLP release 1 (SB 0x0B, EB 0x1C, CR); reliability.md F16 and F18
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 SB, EB = 0x0B, 0x1C
 _END = b"\x1c\r"
+_START = re.compile(rb"\x0b(?:MSH|FHS|BHS)")
+_NAME = 3  # bytes
 
 
 class FrameTooLarge(Exception):
@@ -19,7 +22,8 @@ class Framer:
     """Cuts a byte stream into MLLP frames, however it was split on the way.
 
     EB ends a frame; the CR that must follow it is swallowed with whatever else stands between
-    frames, so a sender that forgets it is understood too.
+    frames, so a sender that forgets it is understood too. SB inside a frame begins another one
+    where a message or a batch follows it; else it is text (word processors end lines with it).
 
     Args:
         cap: Most bytes of a frame's content.
@@ -65,7 +69,7 @@ class Framer:
             if not self.inside and not self._open():
                 return
             end = self._buffer.find(EB, self._searched)
-            restart = self._buffer.find(SB, self._searched, end if end >= 0 else None)
+            restart = self._restart(end if end >= 0 else len(self._buffer))
             if restart >= 0:
                 # A start inside a frame: the sender gave the first one up. It gets no answer.
                 self.truncated += 1
@@ -75,18 +79,26 @@ class Framer:
             if (end if end >= 0 else len(self._buffer)) > self._cap:
                 raise FrameTooLarge
             if end < 0:
-                self._searched = len(self._buffer)
+                # What follows a start block may be in the next piece.
+                self._searched = max(self._searched, len(self._buffer) - _NAME)
                 return
             content = bytes(memoryview(self._buffer)[:end])
             del self._buffer[: end + 1]
             self.inside, self._searched = False, 0
             yield content
 
+    def _restart(self, end: int) -> int:
+        """Where another frame starts before `end`, or -1."""
+        if self._buffer.find(SB, self._searched, end) < 0:  # nearly always, and faster
+            return -1
+        found = _START.search(self._buffer, self._searched, end)
+        return found.start() if found else -1
+
     def _open(self) -> bool:
         """Drop what stands before the next SB; whether there is one."""
         start = self._buffer.find(SB)
         before = self._buffer if start < 0 else self._buffer[:start]
-        self.junk += sum(1 for byte in before if byte not in b"\r\n")
+        self.junk += len(before) - before.count(b"\r") - before.count(b"\n")
         if start < 0:
             self._buffer.clear()
             return False

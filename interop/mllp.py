@@ -24,6 +24,7 @@ from interop.ledger.intake import GroupCommit
 from interop.ledger.received import Received, Stored
 from interop.mllp_connection import BatchPending, Connection, Pending
 from interop.outcomes import Outcomes, Tell
+from interop.tcp import keep_alive
 from interop.tls import Senders, TlsFiles
 from mappings.errors import UnreadableMessage
 from mappings.hl7v2 import batch as batches
@@ -132,6 +133,8 @@ class Listener:
             ssl=tls.context() if tls else None,
             ssl_handshake_timeout=_HANDSHAKE_S if tls else None,
         )
+        for listening in self._server.sockets:
+            keep_alive(listening)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _hang_up(self) -> None:
@@ -284,11 +287,8 @@ class Listener:
         self, shared: Shared, speaks_for: Senders | None
     ) -> tuple[AckCode, AckError | None]:
         """AA or AR, CA or CR: AR for a wrong processing id or version only (site rule 16)."""
-        interface, letter = self.interface, "C" if shared.enhanced else "A"
-        named = (interface.senders, speaks_for)
-        if not all(shared.sender in senders for senders in named if senders is not None):
-            return cast(AckCode, letter + "R"), _NOT_A_SENDER
-        error = _complaint(interface.processing_ids, shared)
+        error = refusal(self.interface, shared, speaks_for)
+        letter = "C" if shared.enhanced else "A"
         return cast(AckCode, letter + ("R" if error else "A")), error
 
     def _reply(
@@ -341,9 +341,21 @@ class _Sent:
     error: AckError | None
 
 
-def _complaint(taken: frozenset[str], shared: Shared) -> AckError | None:
-    processing, version = shared.field(11), shared.field(12)
-    if processing.split(shared.delimiters[1:2])[0].decode("utf-8", "replace") not in taken:
+def refusal(
+    interface: MllpInterface, shared: Shared, speaks_for: Senders | None = None
+) -> AckError | None:
+    """Why an interface does not take a message, or None.
+
+    Args:
+        interface: As the site file describes it.
+        shared: Its MSH.
+        speaks_for: Senders its client certificate speaks for; None for all.
+    """
+    named = (interface.senders, speaks_for)
+    if not all(shared.sender in senders for senders in named if senders is not None):
+        return _NOT_A_SENDER
+    processing, version, mark = shared.field(11), shared.field(12), shared.delimiters[1:2]
+    if processing.split(mark)[0].decode("utf-8", "replace") not in interface.processing_ids:
         return AckError(
             code="202",
             text="Processing id is not taken on this interface",

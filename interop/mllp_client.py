@@ -7,6 +7,7 @@ Source: HL7 v2.5.1 chapter 2.9; reliability.md F12, F20; writeback.md 2.7.
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from interop.errors import OutcomeUnknown, PeerUnavailable
 from interop.framer import Framer, FrameTooLarge
+from interop.tcp import keep_alive
 from mappings.errors import UnreadableMessage
 from mappings.hl7v2.scan import scan
 
@@ -64,6 +66,9 @@ class MllpClient:
             PeerUnavailable: No connection; nothing was sent.
             OutcomeUnknown: It was sent, and no answer to it came: send the same bytes again.
         """
+        if self._socket is not None and _has_spoken(self._socket):
+            # It hung up meanwhile, or says more than it was asked: neither answers what comes now.
+            self.close()
         held = self._socket or self._connect()
         self._socket = held
         try:
@@ -86,6 +91,7 @@ class MllpClient:
         try:
             plain = socket.create_connection((self._host, self._port), self._timeout_s)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            keep_alive(plain)
             if self._tls is None:
                 return plain
             return self._tls.wrap_socket(plain, server_hostname=self._host)
@@ -107,13 +113,20 @@ class MllpClient:
                 raise OutcomeUnknown("no answer in time")
 
 
+def _has_spoken(held: socket.socket) -> bool:
+    """Whether something came before anything was asked, the end of the stream included."""
+    looking = select.poll()
+    looking.register(held, select.POLLIN)
+    return bool(looking.poll(0))
+
+
 def _read(frame: bytes, control_id: str) -> Answer:
     header = scan(frame)
     separator = header.delimiters[:1]
     for line in frame.replace(b"\n", b"\r").split(b"\r"):
         if line.startswith(b"MSA" + separator):
             fields = line.split(separator)
-            if len(fields) > 2 and fields[2].decode("utf-8", "replace") == control_id:  # noqa: PLR2004
-                return Answer(fields[1].decode("ascii", "replace"))
+            if len(fields) > 2 and fields[2].decode("utf-8", "replace").strip() == control_id:  # noqa: PLR2004
+                return Answer(fields[1].decode("ascii", "replace").strip().upper())
             raise OutcomeUnknown("an answer to another message came")
     raise OutcomeUnknown("an answer without MSA came")

@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
         # Where some wait for their outcome, the answers of others wait for theirs.
         self._turns: deque[Pending] | None = deque() if listener.interface.wait_s else None
         self._paused = False
-        self._closing = False
+        self._closing = self._ended = False
         self._timer: asyncio.TimerHandle | None = None
         self._silence: asyncio.TimerHandle | None = None
         self._frame_since = self._last_byte = 0.0
@@ -93,7 +93,12 @@ class Connection(asyncio.Protocol):
         if interface.tls is not None:
             self.senders = interface.tls.speaks_for(transport.get_extra_info("peercert"))
         if refused := self._refused():
-            log.warning("mllp.connection_refused", interface=interface.name, reason=refused)
+            log.warning(
+                "mllp.connection_refused",
+                interface=interface.name,
+                host=self._peer,
+                reason=refused,
+            )
             metrics.refused.labels("mllp", "connection").inc()
             self.close()
             return
@@ -129,6 +134,14 @@ class Connection(asyncio.Protocol):
         if self._framer.inside and not self._closing:
             self._gave_up("connection ended inside a frame")
 
+    def eof_received(self) -> bool:
+        """The sender closed its half: what it sent is answered, then the connection ends."""
+        if self._framer.inside and not self._closing:
+            self._gave_up("connection ended inside a frame")
+            self._framer.inside = False
+        self._ended = True
+        return self._pending > 0 and self._listener.interface.tls is None  # TLS has no halves
+
     def data_received(self, data: bytes) -> None:
         """Cut frames and pass them on."""
         if self._closing:
@@ -149,7 +162,8 @@ class Connection(asyncio.Protocol):
             self._gave_up("start block inside a frame")
         if self._framer.junk > junk:
             metrics.junk.inc(self._framer.junk - junk)
-        self._watch(restarted=complete > 0 or not was_inside)
+        if self._framer.inside or complete:
+            self._watch(restarted=complete > 0 or not was_inside)
         if self._pending >= self._listener.interface.in_flight and not self._paused:
             assert self._transport is not None
             self._transport.pause_reading()
@@ -212,7 +226,7 @@ class Connection(asyncio.Protocol):
         if fate.seen == "reused":
             log.warning("mllp.control_id_reused", interface=interface.name, message=fate.id)
         if header is None:
-            log.warning("mllp.unreadable_msh", interface=interface.name)
+            log.warning("mllp.unreadable_msh", interface=interface.name, message=fate.id)
             metrics.quarantined.labels("mllp").inc()
         return fate.reply
 
@@ -234,13 +248,15 @@ class Connection(asyncio.Protocol):
         if reply is not None and transport is not None and not transport.is_closing():
             transport.write(reply)
         _ack_seconds.observe(time.perf_counter() - pending.since)
+        if self._ended and not self._pending:
+            self.close()
         in_flight = self._listener.interface.in_flight
         if self._paused and self._pending < in_flight and transport is not None:
             transport.resume_reading()
             self._paused = False
 
     def _watch(self, *, restarted: bool) -> None:
-        """Keep one deadline while a frame is under way."""
+        """Keep one deadline while a frame is under way; bytes before the first are no frame."""
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None

@@ -21,8 +21,9 @@ class Receiver:
     Attributes:
         port: Where it listens.
         script: One word for each message to come, then AA for ever: a code of table 0008, `late`
-            (after `delay_s`), `other` (to another control id), `twice`, `nothing`, `hang up`,
-            `garbage`.
+            (after `delay_s`), `other` (to another control id), `twice`, `padded`
+            (with blanks around code and control id), `goodbye` (AA, and hangs up), `nothing`,
+            `hang up`, `garbage`.
         messages: Frames as they came.
         connections: How many were made.
     """
@@ -69,11 +70,13 @@ class Receiver:
                 time.sleep(self.delay_s)
             case "other":
                 number = b"OTHER"
+            case "padded":
+                answer, number = answer.replace(b"|AA|", b"| aa |"), number + b" "
         try:
             held.sendall((answer + number + b"\r" + END) * (2 if word == "twice" else 1))
         except OSError:
             return False
-        return True
+        return word != "goodbye"
 
 
 @contextmanager

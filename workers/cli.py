@@ -11,12 +11,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from workers.cohort import app as cohort
-from workers.ending import errors, explained, stop
+from workers.columns import show
+from workers.ending import errors, explained, stop, unexpected
 from workers.pack import app as pack_app
-from workers.settings import BadSettings, Settings
+from workers.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Multimodal cancer AI in the EHR."
@@ -29,19 +30,20 @@ app.add_typer(cohort, name="cohort")
 app.add_typer(pack_app, name="pack")
 console = Console()
 
+Item = Annotated[int, typer.Argument(min=1, max=(1 << 63) - 1, help="As `quarantine ls` says it")]
+
 
 def main() -> None:
     """Entry point of the distribution."""
-    app()
+    with unexpected():
+        app()
 
 
 def _settings() -> Settings:
     from workers.log import configure  # noqa: PLC0415  start-up time of `--help`
 
-    try:
+    with explained():
         settings = Settings.from_environment()
-    except BadSettings as error:
-        stop(str(error), 2)
     configure(settings.log_format)
     return settings
 
@@ -75,7 +77,11 @@ def worker(
     """Work one queue; one process per core for `ledger`, one per GPU for `gpu`."""
     if queue not in ("ledger", "gpu"):
         stop("queue is ledger or gpu", 2)
-    _settings()
+    from workers.site_file import read  # noqa: PLC0415  start-up time of `--help`
+
+    settings = _settings()
+    with explained():
+        read(settings.site_file)  # said here in a line, not by each of Celery's children
     os.environ["ONCORD_WORKER"] = queue
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.nice(nice)
@@ -184,19 +190,19 @@ def doctor() -> None:
     for finding in examine(settings):
         mark = "[green]ok[/]" if finding.ok else "[red]BAD[/]"
         bad += not finding.ok
-        console.print(f"{mark:>5} {finding.part:<14} {finding.text}", highlight=False)
+        told = f"{finding.part:<14} {escape(finding.text)}"
+        console.print(f"{mark:>5} {told}", highlight=False, soft_wrap=True)
     raise typer.Exit(1 if bad else 0)
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database schema up to date (the service does it at start, too)."""
-    from interop.ledger.engine import open_ledger  # noqa: PLC0415
-    from interop.migrations import upgrade  # noqa: PLC0415
+    from workers.parts import open_database  # noqa: PLC0415
 
     settings = _settings()
     with explained():
-        upgrade(open_ledger(settings.database_url))
+        open_database(settings.database_url, migrate=True)
     console.print("schema is up to date")
 
 
@@ -210,19 +216,19 @@ def replay(
     """Map a selection of stored messages again; what was mapped before stays as it is."""
     from rich.progress import track  # noqa: PLC0415
 
-    from interop.ledger import messages  # noqa: PLC0415
     from workers.parts import build  # noqa: PLC0415
-    from workers.replay import replay_message  # noqa: PLC0415
+    from workers.replay import replay_message, selected  # noqa: PLC0415
 
     settings = _settings()
+    count = 0
     with explained():
         parts = build(settings)
-        chosen = messages.ids(
-            parts.engine, since=_utc(since), until=_utc(until), states=state or (), kind=kind
+        chosen = selected(
+            parts, since=_utc(since), until=_utc(until), states=state or (), kind=kind
         )
         for message in track(chosen, "replaying", console=errors):
-            replay_message(parts, message)
-    console.print(f"{len(chosen)} messages queued again")
+            count += replay_message(parts, message)
+    console.print(f"{count} messages queued again")
 
 
 @app.command()
@@ -243,50 +249,67 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 @quarantine.command("ls")
-def quarantine_ls() -> None:
-    """List messages and jobs that were set aside."""
+def quarantine_ls(
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many messages")] = 100,
+    state: Annotated[list[str] | None, typer.Option(help="Only parked, quarantined …")] = None,
+) -> None:
+    """List messages and jobs that were set aside, the newest first."""
     from interop.ledger import jobs, messages  # noqa: PLC0415
     from workers.parts import build  # noqa: PLC0415
+    from workers.replay import SET_ASIDE  # noqa: PLC0415
 
+    states = tuple(state or SET_ASIDE)
+    if unknown := set(states) - set(SET_ASIDE):
+        stop(f"--state {min(unknown)}: one of {', '.join(SET_ASIDE)}", 2)
     settings = _settings()
     with explained():
         parts = build(settings)
-        rows = messages.listing(parts.engine, states=("quarantined", "parked", "rejected"))
-        waiting = jobs.parked(parts.engine)
-    table = Table("id", "what", "state", "since", "why")
-    for row in rows:
+        found = messages.listing(parts.engine, states=states, limit=limit)
+        counted = messages.counts(parts.engine)
+        waiting = jobs.parked(parts.engine) if "parked" in states else []
+    rows = []
+    for row in found:
         since = row["received_at"].isoformat(timespec="seconds")
         what = f"{row['door']} {row['kind']}".strip()
-        table.add_row(str(row["id"]), what, row["state"], since, row["reason"])
+        rows.append((str(row["id"]), what, row["state"], since, row["reason"]))
     for job in waiting:
         since = job["finished_at"].isoformat(timespec="seconds") if job["finished_at"] else ""
-        table.add_row(str(job["id"]), f"job {job['stage']}", "parked", since, job["reason"])
-    console.print(table)
+        rows.append((str(job["id"]), f"job {job['stage']}", "parked", since, job["reason"]))
+    show(console, ("id", "what", "state", "since", "why"), rows)
+    left = sum(n for (_, held), n in counted.items() if held in states) - len(found)
+    if left > 0:
+        errors.print(f"{left} older messages are not shown: --limit")
 
 
 @quarantine.command("show")
 def quarantine_show(
-    message: int,
+    message: Item,
     why: Annotated[bool, typer.Option("--why", help="The reasons instead of the bytes")] = False,
 ) -> None:
     """Write the raw bytes of a message to standard output: they hold patient data."""
-    from interop.ledger import messages  # noqa: PLC0415
     from interop.ledger.engine import reading  # noqa: PLC0415
     from workers.explain import complaints  # noqa: PLC0415
     from workers.parts import build  # noqa: PLC0415
+    from workers.replay import find, is_metadata  # noqa: PLC0415
 
     settings = _settings()
     with explained():
         parts = build(settings)
         with reading(parts.engine) as connection:
-            row = messages.get(connection, message)
-        body = row.body if row.body is not None else parts.blobs.read(row.digest)
+            row = find(connection, message)
+        if row is None:
+            stop(f"there is no message of number {message}")
+        body = row.body
+        if body is None and not is_metadata(row):
+            body = parts.blobs.read(row.digest)
+    if body is None and not why:
+        stop(f"of {message} only its size was kept, {row.size} bytes: {row.reason}")
     if not why:
         sys.stdout.buffer.write(body)
         return
     lines = [f"{row.state}: {row.reason}"]
     lines += [f"{severity}: {path}: {reason}" for path, reason, severity in row.report or ()]
-    if row.door == "mllp":
+    if row.door == "mllp" and body is not None:
         sender = parts.site.senders.get(row.interface)
         found = complaints(body, sender.charset if sender else None)
         lines += [f"hl7apy: {line}" for line in found or ["no complaint"]]
@@ -296,7 +319,7 @@ def quarantine_show(
 
 @quarantine.command("replay")
 def quarantine_replay(
-    item: int,
+    item: Item,
     same_patient: Annotated[
         bool, typer.Option(help="Its identifiers name whom they always did: apply it")
     ] = False,
@@ -314,7 +337,7 @@ def quarantine_replay(
 
 
 @quarantine.command("drop")
-def quarantine_drop(item: int) -> None:
+def quarantine_drop(item: Item) -> None:
     """Close an item for good; the raw bytes are kept, and so is the fact."""
     from workers.parts import build  # noqa: PLC0415
     from workers.replay import drop_item  # noqa: PLC0415
@@ -336,19 +359,14 @@ def codes_unmapped() -> None:
     settings = _settings()
     with explained():
         items = listed(build(settings))
-    table = Table("sender", "system", "code", "of", "text", "why", "times", "last seen")
-    for item in items:
-        table.add_row(
-            item.sender,
-            item.system,
-            item.code or "(blank)",
-            item.of,
-            item.text,
-            "mapped: replay it" if item.mended else item.why,
-            str(item.count),
-            item.last.isoformat(timespec="seconds"),
-        )
-    console.print(table)
+    names = ("sender", "system", "code", "of", "text", "why", "times", "last seen")
+    rows = [
+        (i.sender, i.system, i.code or "(blank)", i.of, i.text,
+         "mapped: replay it" if i.mended else i.why,
+         str(i.count), i.last.isoformat(timespec="seconds"))
+        for i in items
+    ]  # fmt: skip
+    show(console, names, rows)
 
 
 @codes.command("replay")

@@ -21,6 +21,7 @@ from mappings.codes import ICD10, LOINC, system_name
 from mappings.outbound.er7 import escape
 from mappings.record import Code, Coded, Quantity, Text
 from workers import cohort_fhir
+from workers.ending import stop
 
 if TYPE_CHECKING:
     from inference.training.cohorts.patients import Fact, Patient
@@ -37,7 +38,7 @@ def check(
     study: Annotated[str, typer.Argument(help="liver, crlm, hcc, breast, pan or pan_1y")],
     patients: Annotated[int, typer.Option(help="Patients of each set")] = 20_000,
     rendered: Annotated[int, typer.Option(help="At most so many get images")] = 3_000,
-    seed: Annotated[int, typer.Option(help="Seed of the cohort")] = _SEED,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the cohort")] = _SEED,
 ) -> None:
     """Measure each clause of a study's difficulty contract; status 1 when one does not hold."""
     console = Console()
@@ -45,13 +46,11 @@ def check(
         from inference.training.cohorts import check as checking  # noqa: PLC0415  the extra `train`
         from inference.training.cohorts.errors import CohortError  # noqa: PLC0415
     except ImportError as error:
-        console.print(f"[red]oncord:[/] cohorts need the extra `train` ({error.name} is missing)")
-        raise typer.Exit(2) from error
+        stop(f"cohorts need the extra `train` ({error.name} is missing)", 2)
     try:
         clauses = checking.check(study, patients, seed, rendered=rendered)
     except CohortError as error:
-        console.print(f"[red]oncord:[/] {error}", highlight=False)
-        raise typer.Exit(2) from error
+        stop(str(error), 2)
     with console.status(f"{study}: rendering and measuring"):
         found = list(clauses)
     console.print(table(study, found))
@@ -70,8 +69,8 @@ def table(study: str, clauses: Iterable[Clause]) -> Table:
 @app.command()
 def messages(
     study: Annotated[str, typer.Argument(help="liver, crlm, hcc, breast, pan or pan_1y")],
-    patient: Annotated[int, typer.Argument(help="Number of the patient in the cohort")],
-    seed: Annotated[int, typer.Option(help="Seed of the cohort")] = _SEED,
+    patient: Annotated[int, typer.Argument(min=0, help="Number of the patient in the cohort")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the cohort")] = _SEED,
     day: Annotated[datetime, typer.Option(help="The index date, UTC")] = _DAY,
     as_fhir: Annotated[bool, typer.Option("--fhir", help="One FHIR transaction instead")] = False,
 ) -> None:
@@ -83,8 +82,7 @@ def messages(
     try:
         one = made(studies.study(study), seed, patient)
     except UnknownStudy as error:
-        Console(stderr=True).print(f"[red]oncord:[/] {error}", highlight=False)
-        raise typer.Exit(2) from error
+        stop(str(error), 2)
     index_at = day.replace(tzinfo=UTC)
     if as_fhir:
         sent = cohort_fhir.bundle(one, index_at=index_at)

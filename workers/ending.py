@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -37,3 +39,22 @@ def explained() -> Iterator[None]:
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
         stop(f"{named}{error.strerror or error}")
+
+
+@contextmanager
+def unexpected() -> Iterator[None]:
+    """What nobody foresaw: its class and its place in our code, which is all a report needs.
+
+    Never its text: an exception of a library may quote what a patient's message says.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  the boundary of the program
+        ours = Path(__file__).resolve().parents[1]
+        place = "a library"
+        for frame in traceback.extract_tb(error.__traceback__):
+            file = Path(frame.filename)
+            if file.is_relative_to(ours) and "site-packages" not in file.parts:
+                place = f"{file.relative_to(ours)}, line {frame.lineno}"
+        errors.print(f"oncord: unexpected {type(error).__name__} at {place}", markup=False)
+        raise SystemExit(1) from None

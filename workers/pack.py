@@ -70,7 +70,10 @@ def list_() -> None:
     from inference.packs import discover  # noqa: PLC0415
 
     with explained():
-        found = discover(Settings.from_environment().pack_folders)
+        folders = Settings.from_environment().pack_folders
+        found = discover(folders)
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        stop(f"ONCORD_PACK_FOLDERS: there is no folder {missing[0]}", 2)
     for pack in found.packs:
         _console.print(f"{_name(pack)}, {pack.manifest.training_data.kind} training data")
     for refusal in found.refusals:
@@ -242,9 +245,11 @@ def _case_now(pack: Pack, known: PatientRecord) -> Case:
 
 
 def _figures(words: Sequence[str]) -> dict[str, float]:
-    made = {}
+    made: dict[str, float] = {}
     for word in words:
         name, _, number = word.rpartition("=")
+        if not name or name in made:
+            stop(f"--expect {word}: FIGURE=NUMBER, each figure once", 2)
         try:
             made[name] = float(number)
         except ValueError:

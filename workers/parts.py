@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,17 +14,19 @@ from typing import TYPE_CHECKING
 
 import httpx
 from sqlalchemy import Engine
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from inference import protocol_reading
 from inference.packs import Discovery, Pack, discover
 from inference.protocol import Protocol
 from interop.blobs import BlobStore
 from interop.ehr import Carrier, Endpoint, FhirEhr
+from interop.errors import LedgerUnavailable
 from interop.ledger.engine import WRITERS, Ids, open_ledger
 from interop.migrations import upgrade
 from mappings.outbound.result import Model, device_id
 from workers.chosen import chosen
-from workers.settings import BadSettings, Settings
+from workers.settings import LAST_PORT, BadSettings, Settings
 from workers.site_file import EhrTarget, OruTarget, PacsSource, SiteFile, read
 
 if TYPE_CHECKING:
@@ -137,9 +140,9 @@ def build(settings: Settings, *, now: Clock = utc_now, migrate: bool = False) ->
         LedgerUnavailable: The database cannot be opened.
     """
     site = read(settings.site_file)
-    engine = open_ledger(settings.database_url)
-    if migrate:
-        upgrade(engine)
+    if settings.mllp_port and settings.mllp_port + len(site.mllp) - 1 > LAST_PORT:
+        raise BadSettings(f"ONCORD_MLLP_PORT: {len(site.mllp)} interfaces end beyond {LAST_PORT}")
+    engine = open_database(settings.database_url, migrate=migrate)
     writer = settings.writer if settings.writer is not None else secrets.randbelow(WRITERS)
     return Parts(
         settings=settings,
@@ -151,6 +154,26 @@ def build(settings: Settings, *, now: Clock = utc_now, migrate: bool = False) ->
         carrier=_carrier(site, now),
         now=now,
     )
+
+
+def open_database(url: str, *, migrate: bool) -> Engine:
+    """The ledger of a URL, its schema brought up to date where that is asked.
+
+    Raises:
+        BadSettings: It is no URL of a database that we speak to.
+        LedgerUnavailable: The database cannot be opened, or is none.
+    """
+    try:
+        engine = open_ledger(url)
+        if migrate:
+            upgrade(engine)
+    except (ArgumentError, ImportError) as error:
+        raise BadSettings(
+            "ONCORD_DATABASE_URL is sqlite:///FILE or postgresql+psycopg://…"
+        ) from error
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise LedgerUnavailable(f"database: {type(error).__name__} while opening it") from error
+    return engine
 
 
 def _carrier(site: SiteFile, now: Clock) -> Carrier | None:

@@ -7,27 +7,62 @@ what rests on them, and trigger nothing (docs/decisions/0007-corrections-and-his
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import NoResultFound
 
+from interop.errors import Permanent
 from interop.ledger import jobs, messages, persons
 from interop.ledger.engine import writing
 from interop.ledger.jobs import NewJob
+from interop.mllp import refusal
+from mappings.hl7v2.scan import scan
 from workers.parts import Parts
+from workers.settings import BadSettings
 
 SET_ASIDE = ("quarantined", "parked", "rejected")
+# What a door refused and what a person dropped is in no selection of many.
+REPLAYED = ("received", "applied", "ignored", "parked", "quarantined")
 
 
-def replay_message(parts: Parts, message: int, *, same_patient: bool = False) -> None:
-    """Queue a message for mapping once more.
+class NotReplayed(Permanent):
+    """A message that cannot, or may not, be mapped again."""
+
+
+def selected(
+    parts: Parts,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    states: Sequence[str] = (),
+    kind: str | None = None,
+) -> list[int]:
+    """Ids of the messages of a selection, oldest first.
+
+    Raises:
+        BadSettings: A state that there is not, or whose messages are not replayed in numbers.
+    """
+    for state in states:
+        if state not in REPLAYED:
+            raise BadSettings(f"--state {state}: one of {', '.join(REPLAYED)}")
+    return messages.ids(
+        parts.engine, since=since, until=until, states=tuple(states) or REPLAYED, kind=kind
+    )
+
+
+def replay_message(parts: Parts, message: int, *, same_patient: bool = False) -> bool:
+    """Queue a message for mapping once more; not the envelope of a batch, which holds none.
 
     `same_patient`: somebody looked, and its identifiers name whom they always did, however else it
     describes them (docs/decisions/0010-who-is-who.md).
     """
     with writing(parts.engine) as connection:
         row = messages.get(connection, message)
+        if (row.door, row.kind) == ("mllp", "batch"):
+            return False
         job_id = parts.id()
         job = NewJob(
             stage="ingest",
@@ -36,17 +71,24 @@ def replay_message(parts: Parts, message: int, *, same_patient: bool = False) ->
             refs={"inbound": message, "replay": True, "decided": same_patient},
         )
         jobs.insert_one(connection, job_id, job, now=parts.now())
+    return True
 
 
 def replay_item(
     parts: Parts, item: int, *, same_patient: bool = False
 ) -> Literal["message", "job"] | None:
-    """Work a set-aside message or parked job again; None if there is none of that number."""
+    """Work a set-aside message or parked job again; None if there is none of that number.
+
+    Raises:
+        NotReplayed: Nothing of it was kept, or its interface refuses it as it did.
+    """
     with writing(parts.engine) as connection:
         if jobs.unpark(connection, item, now=parts.now()):
             return "job"
-        if not _is_set_aside(connection, item):
+        row = find(connection, item)
+        if row is None or row.state not in SET_ASIDE:
             return None
+    _may_be_replayed(parts, row)
     replay_message(parts, item, same_patient=same_patient)
     return "message"
 
@@ -56,15 +98,39 @@ def drop_item(parts: Parts, item: int) -> Literal["message", "job"] | None:
     with writing(parts.engine) as connection:
         if jobs.drop(connection, item, now=parts.now()):
             return "job"
-        if not _is_set_aside(connection, item):
+        row = find(connection, item)
+        if row is None or row.state not in SET_ASIDE:
             return None
         messages.mark(connection, item, state="dropped", reason="dropped by an operator")
         persons.decide(connection, item)
     return "message"
 
 
-def _is_set_aside(connection: Connection, item: int) -> bool:
+def find(connection: Connection, item: int) -> Any | None:
+    """The row of a message, or None."""
     try:
-        return bool(messages.get(connection, item).state in SET_ASIDE)
-    except NoResultFound:
-        return False
+        return messages.get(connection, item)
+    except (NoResultFound, ValueError):  # however the ledger's one row is unpacked
+        return None
+
+
+def is_metadata(row: Any) -> bool:
+    """Whether only size and reason of a frame were kept (site rule 15)."""
+    return bool(row.door == "mllp" and row.body is None)
+
+
+def _may_be_replayed(parts: Parts, row: Any) -> None:
+    """What was answered AR is judged by the site file as it is now.
+
+    Raises:
+        NotReplayed: As `replay_item` says.
+    """
+    if is_metadata(row):
+        raise NotReplayed(f"of {row.id} only its size was kept: its sender has to send it again")
+    if row.door != "mllp" or row.state != "rejected":
+        return
+    interface = next((one for one in parts.site.mllp if one.name == row.interface), None)
+    if interface is None:
+        raise NotReplayed(f"the site has no interface {row.interface} any more")
+    if (error := refusal(interface, scan(row.body).shared)) is not None:
+        raise NotReplayed(f"interface {row.interface} still refuses it: {error.text}")

@@ -12,6 +12,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+Default = TypeVar("Default", int, None)
+LAST_PORT = 65535  # TCP
+_LAST_WRITER = 1023  # bits of an id that tell processes apart
+_MOST_MB = 1 << 24
 
 
 class BadSettings(Exception):
@@ -82,15 +88,15 @@ class Settings:
             site_file=Path(env.get("ONCORD_SITE_FILE", "sites/site.toml")),
             pack_folders=packs,
             host=env.get("ONCORD_HOST", "127.0.0.1"),
-            http_port=_port(env, "ONCORD_HTTP_PORT", 8080),
-            mllp_port=_port(env, "ONCORD_MLLP_PORT", 2575),
+            http_port=_whole(env, "ONCORD_HTTP_PORT", 8080, LAST_PORT),
+            mllp_port=_whole(env, "ONCORD_MLLP_PORT", 2575, LAST_PORT),
             api_tokens=frozenset(filter(None, env.get("ONCORD_API_TOKENS", "").split(","))),
             allow_plaintext_off_loopback=env.get("ONCORD_ALLOW_PLAINTEXT_OFF_LOOPBACK") == "yes",
-            provider=env.get("ONCORD_PROVIDER", "cpu"),
-            worker_memory_mb=int(env.get("ONCORD_WORKER_MEMORY_MB", "4096")),
-            log_format=env.get("ONCORD_LOG_FORMAT", "console"),
+            provider=_word(env, "ONCORD_PROVIDER", ("cpu", "cuda")),
+            worker_memory_mb=_whole(env, "ONCORD_WORKER_MEMORY_MB", 4096, _MOST_MB),
+            log_format=_word(env, "ONCORD_LOG_FORMAT", ("console", "json")),
             secret=_secret(env, data_dir),
-            writer=int(env["ONCORD_WRITER"]) if "ONCORD_WRITER" in env else None,
+            writer=_whole(env, "ONCORD_WRITER", None, _LAST_WRITER),
         )
         made.refuse_exposure()
         return made
@@ -137,10 +143,19 @@ def _shipped_packs() -> Path:
     return Path(packs.__file__).parent / "packs"
 
 
-def _port(env: Mapping[str, str], name: str, default: int) -> int:
-    sent = env.get(name, str(default))
-    if not sent.isdigit() or int(sent) > 65535:  # noqa: PLR2004  TCP
-        raise BadSettings(f"{name} is no port number")
+def _word(env: Mapping[str, str], name: str, known: tuple[str, ...]) -> str:
+    sent = env.get(name, known[0])
+    if sent not in known:
+        raise BadSettings(f"{name} is {' or '.join(known)}")
+    return sent
+
+
+def _whole(env: Mapping[str, str], name: str, default: Default, high: int) -> int | Default:
+    if name not in env:
+        return default
+    sent = env[name]
+    if not sent.isdecimal() or not sent.isascii() or int(sent) > high:
+        raise BadSettings(f"{name} is a whole number, 0 to {high}")
     return int(sent)
 
 

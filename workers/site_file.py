@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from inference.manifest import Precision
 from interop.mllp import MllpInterface
 from interop.stow import StowPath
-from interop.tls import TlsFiles
 from mappings.outbound.receiver import Receiver
 from mappings.outbound.terms import OWN_SYSTEMS
 from mappings.site import Site
 from workers.codes import Senders
-from workers.settings import BadSettings
+from workers.settings import LAST_PORT, BadSettings
+from workers.site_doors import Doors, zone
 from workers.site_table import Table
-
-# Senders give an answer up after half a minute to a minute, and send again.
-_LONGEST_WAIT_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +143,8 @@ def read(path: Path) -> SiteFile:
         found = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise BadSettings(f"site file {path.name} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"site file {path.name} is not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"site file {path.name}: {error}") from error
     table = Table(found, path.name)
@@ -159,46 +156,34 @@ def read(path: Path) -> SiteFile:
 def _site(top: Table, beside: Path) -> SiteFile:
     site = top.table("site")
     name = site.take("name", str)
-    zone = site.take("timezone", str)
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise BadSettings(f"timezone {zone} is not known") from error
     base = Site(
         name=name,
         authorities=_authorities(top.table("authorities")),
         default_authority=site.take("default_authority", str, None),
-        timezone=zone,
+        timezone=zone(site.take("timezone", str)),
     )
     namespace = site.take("namespace", str).rstrip("/")
     organization = site.take("organization", str)
     scale = site.take("probability_scale", str, "percent")
     if scale not in ("percent", "fraction"):
         raise BadSettings("probability_scale is percent or fraction")
-    applications = frozenset(site.take("applications", list, ["ONCORD"]))
+    applications = frozenset(site.texts("applications", ["ONCORD"]) or ())
     site.close()
-    senders: dict[str, Site] = {}
-    answers: dict[str, tuple[str, int]] = {}
-    mllp = tuple(_mllp(t, base, senders, answers) for t in top.tables("mllp"))
-    stow = dict(_stow(t, base, senders) for t in top.tables("stow"))
-    fhir = top.table("fhir")
-    fhir_name = fhir.take("name", str, "fhir")
-    senders[fhir_name] = _sender(fhir, base)
-    fhir.close()
+    doors = Doors.of(top, base)
     ehr = _ehr(top)
     if ehr is not None and "oru" in top:
         raise BadSettings("a site has [ehr] or [oru]: results go one way")
     return SiteFile(
         name=name,
-        senders=Senders(senders, beside / "codes"),
-        mllp=mllp,
-        answers=answers,
-        stow=stow,
-        fhir=fhir_name,
+        senders=Senders(doors.senders, beside / "codes"),
+        mllp=doors.mllp,
+        answers=doors.answers,
+        stow=doors.stow,
+        fhir=doors.fhir,
         packs={pack: _pack(t, beside) for pack, t in top.table("packs").children()},
         ehr=ehr,
         oru=_oru(top, min(applications, default="ONCORD")),
-        pacs=_pacs(top, stow),
+        pacs=_pacs(top, doors.stow),
         namespace=namespace,
         organization=organization,
         scale=cast("Literal['percent', 'fraction']", scale),
@@ -218,103 +203,6 @@ def _authorities(table: Table) -> dict[str, str]:
     return found
 
 
-def _sender(table: Table, base: Site) -> Site:
-    return replace(
-        base,
-        default_authority=table.take("default_authority", str, base.default_authority),
-        filler_authority=table.take("filler_authority", str, None),
-        timezone=table.take("timezone", str, base.timezone),
-        charset=table.take("charset", str, None),
-        sub_id_is_sequence=table.take("sub_id_is_sequence", bool, False),
-        rank=table.take("rank", int, 0),
-    )
-
-
-def _mllp(
-    table: Table, base: Site, senders: dict[str, Site], answers: dict[str, tuple[str, int]]
-) -> MllpInterface:
-    name = table.take("name", str)
-    if (path := table.take("answers", str, None)) is not None:
-        host, _, port = path.rpartition(":")
-        if not host or not port.isdigit():
-            raise BadSettings("mllp: answers is host:port")
-        answers[name] = (host, int(port))
-    wait_s = float(table.take("wait_s", (int, float), 0))
-    if not 0 <= wait_s <= _LONGEST_WAIT_S:
-        raise BadSettings(f"mllp: wait_s is 0 to {_LONGEST_WAIT_S} seconds")
-    if wait_s and name in answers:
-        raise BadSettings("mllp: wait_s is for original mode, answers for enhanced: name one")
-    senders[name] = _sender(table, base)
-    defaults = MllpInterface(name=name)
-    reused = table.take("reused", str, defaults.reused)
-    if reused not in ("accept", "refuse"):
-        raise BadSettings("mllp: reused is accept or refuse")
-    senders_taken = table.take("senders", list, None)
-    made = MllpInterface(
-        name=name,
-        processing_ids=frozenset(table.take("processing_ids", list, ["P"])),
-        cap=table.take("cap_mb", int, 10) * 1024 * 1024,
-        peers=tuple(_network(text) for text in table.take("peers", list, [])),
-        senders=None if senders_taken is None else frozenset(senders_taken),
-        wait_s=wait_s,
-        reused=cast("Literal['accept', 'refuse']", reused),
-        tls=_tls(table),
-        origin=_origin(table),
-        most_connections=table.take("most_connections", int, defaults.most_connections),
-        most_per_peer=table.take("most_per_peer", int, defaults.most_per_peer),
-        in_flight=table.take("in_flight", int, defaults.in_flight),
-        first_byte_s=float(table.take("first_byte_s", (int, float), defaults.first_byte_s)),
-        inter_byte_s=float(table.take("inter_byte_s", (int, float), defaults.inter_byte_s)),
-        frame_s=float(table.take("frame_s", (int, float), defaults.frame_s)),
-    )
-    table.close()
-    return made
-
-
-def _network(text: str) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(text)
-    except ValueError as error:
-        raise BadSettings(f"mllp: peers: {text} is no network") from error
-
-
-def _tls(interface: Table) -> TlsFiles | None:
-    if not (table := interface.table("tls")).left:
-        return None
-    client_ca = table.take("client_ca", str, None)
-    senders = table.table("senders")
-    made = TlsFiles(
-        certificate=Path(table.take("certificate", str)),
-        key=Path(table.take("key", str)),
-        client_ca=Path(client_ca) if client_ca else None,
-        senders={name: frozenset(senders.take(name, list)) for name in list(senders.left)},
-    )
-    if made.senders and made.client_ca is None:
-        raise BadSettings("mllp: tls.senders needs tls.client_ca")
-    table.close()
-    return made
-
-
-def _stow(table: Table, base: Site, senders: dict[str, Site]) -> tuple[str, StowPath]:
-    path = table.take("path", str, "")
-    name = table.take("name", str)
-    senders[name] = _sender(table, base)
-    made = StowPath(
-        name=name,
-        origin=_origin(table),
-        silence_s=float(table.take("silence_s", (int, float), 20.0)),
-    )
-    table.close()
-    return path, made
-
-
-def _origin(table: Table) -> str:
-    origin: str = table.take("origin", str, "live")
-    if origin not in ("live", "history"):
-        raise BadSettings("origin is live or history")
-    return origin
-
-
 def _pack(table: Table, beside: Path) -> PackChoice:
     signed_by = table.take("signed_by", str, None)
     precision = table.take("precision", str, None)
@@ -323,7 +211,7 @@ def _pack(table: Table, beside: Path) -> PackChoice:
     own = table.table("recalibration")
     made = PackChoice(
         write_back=table.take("write_back", bool, False),
-        min_interval_h=float(table.take("min_interval_h", (int, float), 0)),
+        min_interval_h=table.number("min_interval_h", 0),
         signed_by=beside / signed_by if signed_by else None,
         precision=cast("Precision | None", precision),
         recalibration=_recalibration(own, beside) if own.left else None,
@@ -352,7 +240,7 @@ def _ehr(top: Table) -> EhrTarget | None:
         strategy=strategy,
         patient_systems=table.table("patient_systems").strings(),
         token_file=Path(token_file) if token_file else None,
-        timeout_s=float(table.take("timeout_s", (int, float), 30)),
+        timeout_s=table.number("timeout_s", 30, low=0.01),
     )
     table.close()
     return made
@@ -376,11 +264,13 @@ def _oru(top: Table, sender: str) -> OruTarget | None:
     files = {name: table.take(name, str, None) for name in ("ca", "certificate", "key")}
     made = OruTarget(
         host=table.take("host", str),
-        port=table.take("port", int),
+        port=table.count("port", high=LAST_PORT),
         receiver=receiver,
-        timeout_s=float(table.take("timeout_s", (int, float), 30)),
+        timeout_s=table.number("timeout_s", 30, low=0.01),
         **{name: Path(file) if file else None for name, file in files.items()},
     )
+    if made.ca is None and (made.certificate or made.key):
+        raise BadSettings("oru: without ca there is no TLS, and certificate and key are for it")
     table.close()
     return made
 
@@ -393,8 +283,8 @@ def _pacs(top: Table, stow: Mapping[str, StowPath]) -> PacsSource | None:
         base_url=table.take("base_url", str).rstrip("/"),
         path=table.take("path", str, ""),
         token_file=Path(token_file) if token_file else None,
-        timeout_s=float(table.take("timeout_s", (int, float), 30)),
-        study_s=float(table.take("study_s", (int, float), 1800)),
+        timeout_s=table.number("timeout_s", 30, low=0.01),
+        study_s=table.number("study_s", 1800, low=0.01),
     )
     if made.path not in stow:
         raise BadSettings("pacs: path names no [[stow]] path")

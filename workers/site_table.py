@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +37,34 @@ class Table:
     def tables(self, key: str) -> list[Table]:
         """An array of tables."""
         found = self.take(key, list, [])
+        if not all(isinstance(item, dict) for item in found):
+            raise BadSettings(f"{self._where}: {key} are tables: [[{key}]]")
         return [Table(item, f"{self._where}: {key}[{n}]") for n, item in enumerate(found)]
+
+    def texts(self, key: str, default: list[str] | None = None) -> list[str] | None:
+        """An array of strings."""
+        found: list[str] | None = self.take(key, list, default)
+        if not all(isinstance(item, str) for item in found or ()):
+            raise BadSettings(f"{self._where}: {key} are strings")
+        return found
+
+    def number(
+        self, key: str, default: float, *, low: float = 0.0, high: float = math.inf
+    ) -> float:
+        """A finite number, not outside its bounds."""
+        found = float(self.take(key, (int, float), default))
+        if not math.isfinite(found) or not low <= found <= high:
+            bound = f" to {high:g}" if math.isfinite(high) else " or more"
+            raise BadSettings(f"{self._where}: {key} is {low:g}{bound}")
+        return found
+
+    def count(self, key: str, default: Any = ..., *, high: float = math.inf) -> int:
+        """A whole number from 1 on."""
+        found: int = self.take(key, int, default)
+        if not 1 <= found <= high:
+            bound = f" to {high:g}" if math.isfinite(high) else " or more"
+            raise BadSettings(f"{self._where}: {key} is 1{bound}")
+        return found
 
     def children(self) -> list[tuple[str, Table]]:
         """Every remaining key as a table of its own."""

@@ -17,6 +17,7 @@ AckCode = Literal["AA", "AE", "AR", "CA", "CE", "CR"]
 
 _APPLICATION = b"ONCORD"
 _ERR_HAS_CODES_SINCE = (2, 5)
+_STRUCTURE_SINCE = (2, 3, 1)
 _CONTROLS = bytes(range(0x1B)) + b"\x1c\x1d\x1e\x1f"
 
 
@@ -78,17 +79,24 @@ def _pieces(
     separator, component = delimiters[:1], delimiters[1:2]
     trigger = kind.split(component)[1:2] if component else []
     before = [b"MSH" + delimiters, receiver or _APPLICATION, at, application, facility, b""]
-    between = [b"", b"", component.join([b"ACK", *filter(None, trigger), b"ACK"]), b""]
+    said = _version(version.split(component)[0] if component else version)
+    between = [b"", b"", component.join(_kind(trigger, said)), b""]
     after = [b"", processing or b"P", version or b"2.5.1"]
     if charset or accept:
         after += [b"", b"", accept, b"NE" if accept else b"", b"", charset]
     end = b"\r"
     if error is not None:
-        said = version.split(component)[0] if component else version
-        end += _clean(separator.join(_err(delimiters, _version(said), error))) + b"\r"
+        end += _clean(separator.join(_err(delimiters, said, error))) + b"\r"
     joined = [_clean(separator.join(part)) for part in (before, between, after)]
     msa = b"\r" + separator.join((b"MSA", code.encode(), b""))
     return joined[0], joined[1], joined[2] + msa, end
+
+
+def _kind(trigger: list[bytes], version: tuple[int, ...]) -> list[bytes]:
+    """MSH-9 of an answer: the structure stands beside the event, and only since 2.3.1."""
+    if not any(trigger):
+        return [b"ACK"]
+    return [b"ACK", *trigger, *([b"ACK"] if version >= _STRUCTURE_SINCE else [])]
 
 
 @lru_cache(maxsize=8)

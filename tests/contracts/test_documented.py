@@ -62,9 +62,14 @@ _PACK_READERS = {
     "text", "number", "whole", "truth", "one_of", "texts", "numbers", "span", "table", "tables",
     "raw", "has", "day", "moment", "days", "one_or_more_numbers", "one_or_more_texts",
 }  # fmt: skip
+_SITE_READERS = {"take", "table", "tables", "texts", "number", "count"}
 _SITE_KEYS = sorted(
     {
-        *keys(_HOUSE / "workers" / "site_file.py", {"take", "table", "tables"}),
+        *(
+            key
+            for name in ("site_file.py", "site_doors.py")
+            for key in keys(_HOUSE / "workers" / name, _SITE_READERS)
+        ),
         *keys(_HOUSE / "inference" / "recalibration.py", _PACK_READERS),
     }
 )
@@ -118,5 +123,7 @@ def test_the_listing_finds_what_there_is():
     """A contract over an empty list would hold for nothing."""
     assert {"ONCORD_DATABASE_URL", "ONCORD_SECRET"} <= set(settings())
     assert {"oncord serve", "oncord demo", "oncord quarantine ls"} <= set(_COMMANDS)
-    assert {"timezone", "write_back", "base_url", "stow"} <= set(_SITE_KEYS)
+    assert {"timezone", "write_back", "base_url", "stow", "in_flight", "frame_s", "peers"} <= set(
+        _SITE_KEYS
+    )
     assert {"threshold", "window_days", "hu_clip", "sha256"} <= set(_PACK_KEYS)

@@ -62,8 +62,17 @@ def test_a_missing_or_doubled_line_end_after_the_end_block_is_forgiven(between: 
 def test_a_start_block_inside_a_frame_gives_the_first_one_up():
     """A frame that was never ended gets no answer; the next one is whole."""
     framer = Framer(1000)
-    assert [b"second"] == list(framer.feed(b"\x0bfirst, cut\x0bsecond\x1c\r"))
+    assert [b"MSH|second"] == list(framer.feed(b"\x0bMSH|first, cut\x0bMSH|second\x1c\r"))
     assert 1 == framer.truncated
+
+
+@pytest.mark.parametrize("opening", [b"MSH", b"FHS", b"BHS"])
+def test_a_start_block_that_opens_nothing_is_text(opening: bytes):
+    """Word processors end lines with it; given up, the message would come again for ever."""
+    told = b"MSH|OBX|1|TX|||line\x0bof two\x0b\r"
+    stream = b"\x0b" + told + b"\x1c\r\x0b" + told[:20] + b"\x0b" + opening + b"|2\x1c\r"
+    for cut in range(len(stream)):
+        assert [told, opening + b"|2"] == frames(stream[:cut], stream[cut:])
 
 
 def test_a_frame_of_exactly_the_cap_passes():
@@ -90,7 +99,12 @@ def test_any_messages_in_any_cuts_come_out_unchanged(messages: list[bytes], cuts
 
 
 @given(
-    st.lists(st.sampled_from([b"\x0b", b"\x1c", b"\r", b"\n", b"a", b"bc", b"\x1c\r"]), max_size=12)
+    st.lists(
+        st.sampled_from(
+            [b"\x0b", b"\x1c", b"\r", b"\n", b"a", b"bc", b"\x1c\r", b"MSH", b"\x0bMS", b"H|"]
+        ),
+        max_size=12,
+    )
 )
 def test_a_read_gives_what_its_bytes_give_one_by_one(parts: list[bytes]):
     """A read that is one frame and nothing else goes a shorter way."""

@@ -199,6 +199,21 @@ def test_bytes_no_database_takes_as_text_are_stored_all_the_same(door: Door, pid
     assert [("AA", "1")] == [msa(a) for a in door.ask(sent)]
 
 
+def test_a_start_block_in_a_text_costs_nobody_a_message(door: Door):
+    """Kept as it came, with its neighbours: the sender could not send it otherwise."""
+    sent = message().replace("合成".encode(), b"two\x0blines")
+    assert [("AA", "1"), ("AA", "2")] == [msa(a) for a in door.ask(sent, message("2"))]
+    assert [("received", "AA")] * 2 == [row[1:] for row in door.rows()]
+
+
+def test_a_sender_that_closes_its_half_is_answered(door: Door):
+    """As `nc -N` does; a frame that it left unfinished leaves its metadata."""
+    sent = b"".join(b"\x0b" + message(str(n)) + b"\x1c\r" for n in range(200))
+    got = door.raw(sent + b"\x0bMSH")
+    assert [("AA", str(n)) for n in range(200)] == [msa(a) for a in got.split(b"\x1c\r") if a]
+    assert [("rejected", "")] == [row[1:] for row in door.rows() if row[1] != "received"]
+
+
 def test_our_answers_have_control_ids_of_their_own(door: Door):
     """MSH-10 of each answer is new."""
     answers = door.ask(message("1"), message("2"))

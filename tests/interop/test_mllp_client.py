@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 from peers.processes import free_port
@@ -63,6 +64,25 @@ def test_an_answer_given_twice_is_not_credited_to_the_next_message():
             assert "AA" == client.exchange(message("2"), "2").code
         client.close()
         assert "2" in ehr.control_ids()
+
+
+def test_a_receiver_that_hung_up_meanwhile_costs_no_attempt():
+    """Engines close idle connections: the next message goes by a new one, not into the old."""
+    with receiving("goodbye", "goodbye") as ehr:
+        client = MllpClient("127.0.0.1", ehr.port, timeout_s=5)
+        for number in range(3):
+            assert "AA" == client.exchange(message(str(number)), str(number)).code
+            time.sleep(0.05)
+        client.close()
+        assert (3, ["0", "1", "2"]) == (ehr.connections, ehr.control_ids())
+
+
+def test_blanks_around_an_answer_are_forgiven():
+    """A field of fixed width is an answer all the same; asked for ever it would come for ever."""
+    with receiving("padded") as ehr:
+        client = MllpClient("127.0.0.1", ehr.port, timeout_s=5)
+        assert client.exchange(message("1"), "1").accepted
+        client.close()
 
 
 def test_whatever_answers_come_only_the_right_one_counts():

@@ -81,6 +81,10 @@ class Sender:
         found, self._got = self._got, b""
         return [answer.removeprefix(b"\x0b") for answer in found.split(b"\x1c\r")[:-1]]
 
+    def end(self) -> None:
+        """Send no more, and read on."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def silent(self, seconds: float = 0.2) -> bool:
         """Whether nothing comes for a while."""
         self._socket.settimeout(seconds)
@@ -154,6 +158,17 @@ def test_it_is_accepted_when_it_was_worked(url: str, tmp_path: Path):
         assert ("applied", "AA") == row(line)
         sender.send(message(stamp="20260304130000"))
         assert [answer] == sender.answers(1)
+
+
+def test_who_closes_its_half_is_answered_all_the_same(line: Line):
+    """Long after the end of its stream; then the connection ends."""
+    with Sender(line) as sender:
+        sender.send(message())
+        sender.end()
+        assert sender.silent()
+        line.settle()
+        assert [("AA", "1")] == [msa(answer) for answer in sender.answers(1)]
+        assert sender.closed()
 
 
 @pytest.mark.parametrize(

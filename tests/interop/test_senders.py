@@ -171,6 +171,14 @@ def test_a_connection_that_never_speaks_is_closed(open_door: Open):
         assert ("AA", "2") == msa(sender.send(message("2")))
 
 
+def test_a_connection_that_speaks_another_protocol_is_closed(open_door: Open):
+    """Bytes that begin no frame do not hold a connection: a port scanner, a browser."""
+    door = open_door(first_byte_s=0.2)
+    assert b"" == door.raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", wait_s=5, close=False)
+    assert [] == door.rows()
+    assert [("AA", "1")] == [msa(answer) for answer in door.ask(message())]
+
+
 @pytest.mark.parametrize(("tail", "code"), [("", "AE"), ("|||AL|NE", "CE")])
 def test_a_reused_control_id_may_be_refused(open_door: Open, tail: str, code: str):
     """By site policy; kept and alarming all the same, and the refusal is repeated (table 4.1)."""

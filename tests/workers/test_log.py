@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -13,6 +14,8 @@ import pytest
 import structlog
 from whole_line import Line, opened
 
+import interop
+import workers
 from interop.ledger import jobs
 from workers.demo import ct, hospital
 from workers.demo.hospital import AFP, Chart
@@ -36,6 +39,23 @@ def test_a_value_cannot_forge_a_line():
 def test_the_allowed_keys_name_nothing_of_a_patient():
     """A look at the list itself."""
     assert not ALLOWED & {"name", "patient", "value", "birth_date", "identifier", "mrn", "text"}
+
+
+def test_every_key_of_every_log_line_is_allowed():
+    """A withheld value helps nobody: what is worth logging is on the list."""
+    calls = [
+        (path.name, node)
+        for package in (interop, workers)
+        for path in Path(str(package.__file__)).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "log"
+    ]
+    assert len(calls) > 30
+    used = {(name, key.arg) for name, call in calls for key in call.keywords}
+    assert set() == {(name, key) for name, key in used if key not in ALLOWED}
 
 
 @pytest.fixture

@@ -77,6 +77,16 @@ def test_list_names_what_loads_and_what_is_refused(folder: Path, monkeypatch: py
     assert "REFUSED bad: pack refused: extra.py is not listed in pack.toml" in told.stdout
 
 
+def test_list_of_a_folder_that_is_not_there_is_wrong_use(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A mistyped ONCORD_PACK_FOLDERS is no site without packs."""
+    monkeypatch.setenv("ONCORD_PACK_FOLDERS", f"{folder.parent}:{folder.parent}/mistyped")
+    told = call("list")
+    assert (2, True) == (told.exit_code, "there is no folder" in told.stderr)
+    assert "mistyped" in told.stderr
+
+
 def test_show_tells_what_a_site_has_to_know(folder: Path, monkeypatch: pytest.MonkeyPatch):
     """Use, non-use, data, rules with source, inputs and the locked threshold."""
     monkeypatch.setenv("ONCORD_PACK_FOLDERS", str(folder.parent))
@@ -355,6 +365,8 @@ def test_seal_lists_what_is_there_and_refuses_to_lose_a_table(folder: Path):
         ("one", "logit=0.5", 1, "probability is missing"),
         ("one", "probability=0.5 mood=1", 1, "mood is no figure of this case"),
         ("one", "probability=high", 2, "FIGURE=NUMBER"),
+        ("one", "=0.5", 2, "FIGURE=NUMBER"),
+        ("one", "probability=0.5 probability=0.6", 2, "each figure once"),
         ("../one", "probability=0.5", 2, "a plain name"),
         ("zh", "probability=0.5", 1, "examples/zh.json is there already"),
     ],

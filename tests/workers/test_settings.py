@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
+from site_processes import ONCORD
 from whole_line import SITE
 
+from interop.errors import LedgerUnavailable
+from workers.parts import build, open_database
 from workers.settings import BadSettings, Settings
 from workers.site_file import read
 
@@ -43,9 +47,20 @@ def test_loopback_needs_neither(tmp_path: Path, host: str):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"ONCORD_HTTP_PORT": "http"}, {"ONCORD_MLLP_PORT": "70000"}, {"ONCORD_HTTP_PORT": "-1"}]
+    "bad",
+    [
+        {"ONCORD_HTTP_PORT": "http"},
+        {"ONCORD_MLLP_PORT": "70000"},
+        {"ONCORD_HTTP_PORT": "-1"},
+        {"ONCORD_HTTP_PORT": "²"},
+        {"ONCORD_WORKER_MEMORY_MB": "4G"},
+        {"ONCORD_WRITER": "1024"},
+        {"ONCORD_WRITER": "first"},
+        {"ONCORD_PROVIDER": "gpu"},
+        {"ONCORD_LOG_FORMAT": "xml"},
+    ],
 )
-def test_a_port_that_is_none_is_refused(tmp_path: Path, bad: dict[str, str]):
+def test_a_setting_that_is_none_is_refused(tmp_path: Path, bad: dict[str, str]):
     """With the setting's name."""
     with pytest.raises(BadSettings, match=next(iter(bad))):
         Settings.from_environment(environment(tmp_path, **bad))
@@ -87,6 +102,10 @@ def test_the_site_file_is_read(tmp_path: Path):
         ("timeout_s = 5", "timeout_s = true", "another kind"),
         ("[ehr]", "[ehr", "site.toml"),
         ('"DEMOHOSP", ', '"DEMOHOSP", 7, ', "strings"),
+        ('name = "archive"', 'name = "his"', "two doors have the name his"),
+        ('name = "pacs"', 'name = "his"', "two doors have the name his"),
+        ('name = "ehr-events"', 'name = "his"', "two doors have the name his"),
+        ('path = "archive"', 'path = ""', "given twice"),
     ],
 )
 def test_a_site_file_gone_wrong_is_refused_with_a_sentence(
@@ -97,6 +116,31 @@ def test_a_site_file_gone_wrong_is_refused_with_a_sentence(
     assert old in GOOD
     path.write_text(GOOD.replace(old, new, 1))
     with pytest.raises(BadSettings, match=says):
+        read(path)
+
+
+def test_a_site_file_in_another_encoding_is_refused(tmp_path: Path):
+    """As a Windows editor saves it."""
+    path = tmp_path / "site.toml"
+    path.write_bytes(GOOD.encode("utf-16"))
+    with pytest.raises(BadSettings, match=r"site\.toml is not UTF-8"):
+        read(path)
+
+
+def test_an_array_of_tables_is_no_table(tmp_path: Path):
+    """`mllp = [1]` is a sentence, no traceback."""
+    path = tmp_path / "site.toml"
+    path.write_text("stow = [1]\n" + GOOD.replace("[[stow]]", "[[stowed]]"))
+    with pytest.raises(BadSettings, match=r"\[\[stow\]\]"):
+        read(path)
+
+
+def test_a_receivers_certificate_without_its_authority_is_refused(tmp_path: Path):
+    """Results of patients would go in plain text although somebody laid certificates down."""
+    path = tmp_path / "site.toml"
+    oru = '[oru]\nhost = "h"\nport = 1\napplication = "A"\nfacility = "F"\ncertificate = "c"\n'
+    path.write_text(GOOD.partition("[ehr]")[0] + oru)
+    with pytest.raises(BadSettings, match="without ca"):
         read(path)
 
 
@@ -157,6 +201,19 @@ tls.senders."his.example" = ["HIS|HOSP"]
         'wait_s = 5\nanswers = "127.0.0.1:2575"',
         'tls.certificate = "c"\ntls.key = "k"\ntls.senders."a" = ["A|B"]',
         'tls.certificate = "c"',
+        "cap_mb = 0",
+        "cap_mb = -1",
+        "in_flight = 0",
+        "most_connections = 0",
+        "frame_s = nan",
+        "inter_byte_s = -1",
+        "peers = [1]",
+        "processing_ids = [7]",
+        'senders = [["HIS|HOSP"]]',
+        'answers = "127.0.0.1:99999"',
+        'charset = "klingon"',
+        'charset = "base64"',
+        'timezone = "Mars/Olympus"',
     ],
 )  # fmt: skip
 def test_a_bad_mllp_interface_is_refused(tmp_path: Path, bad: str):
@@ -166,3 +223,47 @@ def test_a_bad_mllp_interface_is_refused(tmp_path: Path, bad: str):
     file.write_text(plain.replace('name = "his"\n', f'name = "his"\n{bad}\n'))
     with pytest.raises(BadSettings):
         read(file)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://127.0.0.1/oncord", "postgresql+nobody://x/y"])
+def test_a_database_we_do_not_speak_to_is_refused(url: str):
+    """By the setting's name; the URL may hold a password and is not told."""
+    with pytest.raises(BadSettings, match="ONCORD_DATABASE_URL") as refused:
+        open_database(url, migrate=False)
+    assert url not in str(refused.value)
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path):
+    """Not as the traceback of a library."""
+    (tmp_path / "x.db").write_bytes(b"no database at all" * 1000)
+    with pytest.raises(LedgerUnavailable, match="database: DatabaseError"):
+        open_database(f"sqlite:///{tmp_path}/x.db", migrate=True)
+
+
+def test_ports_beyond_the_last_are_refused(tmp_path: Path):
+    """The second interface would get any port at all."""
+    file = tmp_path / "site.toml"
+    file.write_text(GOOD)
+    settings = Settings.from_environment(
+        environment(tmp_path, ONCORD_MLLP_PORT="65535", ONCORD_SITE_FILE=str(file))
+    )
+    with pytest.raises(BadSettings, match="2 interfaces end beyond 65535"):
+        build(settings)
+
+
+def test_a_worker_without_a_site_says_so_in_a_line(tmp_path: Path):
+    """Before Celery starts children that cannot."""
+    done = subprocess.run(
+        [*ONCORD, "worker", "ledger"],
+        capture_output=True,
+        check=False,
+        env={
+            "ONCORD_DATA_DIR": str(tmp_path),
+            "ONCORD_SITE_FILE": str(tmp_path / "none.toml"),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "oncord: site file none.toml cannot be read: No such file or directory\n" == done.stderr

@@ -59,3 +59,11 @@ def test_the_page_carries_the_words_and_every_study():
 def test_studies_are_found_by_listing():
     """The five of the plan, one with two questions; helpers beside them are no studies."""
     assert {"liver", "crlm", "hcc", "breast", "pan", "pan_1y"} == set(studies.declared())
+
+
+def test_a_patient_of_no_number_is_refused() -> None:
+    """As wrong use, in one sentence."""
+    for words in (["--", "liver", "-5"], ["--seed", "-1", "liver", "5"]):
+        found = RUN.invoke(app, ["messages", *words])
+        assert 2 == found.exit_code
+        assert "Invalid value" in found.output
