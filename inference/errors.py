@@ -46,6 +46,10 @@ class SessionRefused(InferenceError):
         self.graph, self.reason = graph, reason
 
 
+class NoKernel(SessionRefused):
+    """A graph whose operators ONNX Runtime knows, but cannot compute on this provider."""
+
+
 class UnusableVolume(InferenceError):
     """A volume that cannot be brought to the declared grid."""
 

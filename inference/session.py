@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from inference.errors import SessionRefused
+from inference.errors import NoKernel, SessionRefused
 
 Provider = Literal["cpu", "cuda"]
 _PROVIDERS = {
@@ -162,25 +162,33 @@ def _open(
             )
         return onnxruntime.InferenceSession(graph.raw, options, providers=_PROVIDERS[provider])
     except Exception as error:  # ONNX Runtime's errors share no class of their own
-        raise SessionRefused(name, _why(str(error))) from error
+        raise _refusal(name, provider, str(error)) from error
 
 
-# ONNX Runtime's words, 1.24 to 1.31, for an operator of no domain or opset that it has kernels for.
+# ONNX Runtime's words, 1.24 to 1.31, for an operator of no domain or opset that it knows, and for
+# one that it knows and has no kernel of for these types.
 _UNKNOWN_OPERATOR = (
     re.compile(r'In Node, \("(?P<node>[^"]*)", (?P<op>\w+),.* No Op registered for '),
     re.compile(r"Fatal error: (?P<op>\S+)\(-?\d+\) is not a registered function/op"),
-    re.compile(r"an implementation for (?P<op>\S+)\(\d+\) node with name '(?P<node>[^']*)'"),
+)
+_NO_KERNEL = re.compile(
+    r"an implementation for (?P<op>\S+)\(\d+\) node with name '(?P<node>[^']*)'"
 )
 
 
-def _why(told: str) -> str:
-    """Which operator of which node is unknown, where ONNX Runtime says so."""
+def _refusal(name: str, provider: Provider, told: str) -> SessionRefused:
+    """Which operator of which node cannot be computed, where ONNX Runtime says so."""
+    if found := _NO_KERNEL.search(told):
+        where = f" of node {found['node']}" if found["node"] else ""
+        reason = f"ONNX Runtime has no {found['op']}{where} of its types on {provider}"
+        return NoKernel(name, reason)
     for pattern in _UNKNOWN_OPERATOR:
         if found := pattern.search(told):
             node = found.groupdict().get("node")
             where = f" of node {node}" if node else ""
-            return f"ONNX Runtime cannot load it: unknown operator {found['op']}{where}"
-    return "ONNX Runtime cannot load it"
+            reason = f"ONNX Runtime cannot load it: unknown operator {found['op']}{where}"
+            return SessionRefused(name, reason)
+    return SessionRefused(name, "ONNX Runtime cannot load it")
 
 
 def blank(inputs: Mapping[str, Port]) -> dict[str, NDArray[Any]]:

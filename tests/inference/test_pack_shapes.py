@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from skl2onnx import to_onnx
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from inference import eligibility, packs, recalibration
+from inference import eligibility, fitting, packs, recalibration
 from inference.assess import Case, assess
-from inference.errors import ManifestRefused, PackRefused, SessionRefused
+from inference.errors import ManifestRefused, NoKernel, PackRefused, SessionRefused
 from inference.heads import cumulative_incidence, words
 from mappings.record import PatientRecord
 
@@ -298,12 +299,12 @@ def test_changed_weights_are_refused_at_load_and_at_the_session(tmp_path: Path):
         packs.load(folder)
 
 
-def _halved(weights: list[list[float]]) -> bytes:
-    """The logistic graph computed in fp16, float at its doors."""
+def _halved(weights: list[list[float]], to: int = onnx.TensorProto.FLOAT16) -> bytes:
+    """The logistic graph computed in 16 bits, float at its doors."""
     return onnx_graph(
         [
-            helper.make_node("Cast", ["x"], ["h"], to=onnx.TensorProto.FLOAT16),
-            helper.make_node("Cast", ["w"], ["wh"], to=onnx.TensorProto.FLOAT16),
+            helper.make_node("Cast", ["x"], ["h"], to=to),
+            helper.make_node("Cast", ["w"], ["wh"], to=to),
             helper.make_node("MatMul", ["h", "wh"], ["lh"]),
             helper.make_node("Cast", ["lh"], ["logit"], to=onnx.TensorProto.FLOAT),
         ],
@@ -328,6 +329,26 @@ def test_a_variant_of_another_precision_is_run_where_it_is_asked_for(tmp_path: P
     full, half = (assess(pack, [case(*PATIENT)], precision=p)[0].logit for p in (None, "fp16"))
     assert full != half
     assert pytest.approx(full, abs=5e-3) == half
+
+
+def test_a_variant_that_only_a_gpu_computes_sinks_no_pack(tmp_path: Path):
+    """ONNX Runtime has no bf16 MatMul on the CPU: there the pack runs as it is."""
+    folder = made(
+        tmp_path / "p", logistic([0.5, 0.1]), head=LOGIT,
+        files={"b.onnx": _halved([[0.5], [0.1]], onnx.TensorProto.BFLOAT16)},
+    )  # fmt: skip
+    text = (folder / "pack.toml").read_text()
+    variant = (
+        '\n[[variants]]\nrole = "model"\nprecision = "bf16"\nfile = "b.onnx"\ntolerance = 0.05\n'
+    )
+    (folder / "pack.toml").write_text(text.replace("\n[head]", f"{variant}\n[head]"))
+    pack = packs.load(folder)
+    assert 1 == len(assess(pack, [case(*PATIENT)]))
+    told = [*fitting.check(pack.manifest, pack.lexicon, pack.graph)]
+    assert "model loads and fits" == told[0]
+    assert re.match(r"model in bf16 is not compared here: ONNX Runtime has no MatMul", told[1])
+    with pytest.raises(NoKernel, match=r"model: .* no MatMul of its types on cpu"):
+        assess(pack, [case(*PATIENT)], precision="bf16")
 
 
 @pytest.mark.parametrize(

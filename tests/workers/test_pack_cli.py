@@ -153,6 +153,32 @@ def test_an_unknown_operator_is_refused_by_name(folder: Path, domain: str, named
         assert (1, True) == (told.exit_code, named in told.output), told.output
 
 
+def test_a_variant_that_nothing_here_computes_is_told_of(folder: Path):
+    """`check` looks at what can be looked at, `conform` was asked for its figures."""
+    graph = onnx.load_from_string((folder / "fusion.onnx").read_bytes())
+    half = helper.make_node("Cast", ["absent"], ["other"], to=onnx.TensorProto.BFLOAT16)
+    graph.graph.initializer.append(helper.make_tensor("absent", onnx.TensorProto.FLOAT, [1], [1]))
+    graph.graph.node.extend(
+        [half, helper.make_node("MatMul", ["other", "other"], ["third"], name="half")]
+    )
+    raw = graph.SerializeToString()
+    (folder / "half.onnx").write_bytes(raw)
+    text = (folder / "pack.toml").read_text()
+    variant = 'role = "fusion"\nprecision = "bf16"\nfile = "half.onnx"\ntolerance = 0.05\n'
+    text = text.replace("\n[head]", f"\n[[variants]]\n{variant}\n[head]", 1)
+    digest = (
+        f'path = "half.onnx"\nsha256 = "{hashlib.sha256(raw).hexdigest()}"\nsize = {len(raw)}\n'
+    )
+    (folder / "pack.toml").write_text(f"{text}\n[[files]]\n{digest}")
+    told = call("check", folder)
+    assert 0 == told.exit_code, told.output
+    assert "fusion in bf16 is not compared here: ONNX Runtime has no MatMul of node half" in (
+        told.stdout
+    )
+    told = call("conform", folder)
+    assert (1, True) == (told.exit_code, "not compared in bf16 here" in told.output)
+
+
 @pytest.mark.parametrize("place", ["../../../etc/hostname", "card.md"])
 def test_weights_outside_of_the_graph_are_refused(folder: Path, place: str):
     """The runtime reads no other file for a graph that came as bytes."""
