@@ -287,16 +287,17 @@ def quarantine_show(
     why: Annotated[bool, typer.Option("--why", help="The reasons instead of the bytes")] = False,
 ) -> None:
     """Write the raw bytes of a message to standard output: they hold patient data."""
+    from interop.ledger import messages  # noqa: PLC0415
     from interop.ledger.engine import reading  # noqa: PLC0415
     from workers.explain import complaints  # noqa: PLC0415
     from workers.parts import build  # noqa: PLC0415
-    from workers.replay import find, is_metadata  # noqa: PLC0415
+    from workers.replay import is_metadata  # noqa: PLC0415
 
     settings = _settings()
     with explained():
         parts = build(settings)
         with reading(parts.engine) as connection:
-            row = find(connection, message)
+            row = messages.find(connection, message)
         if row is None:
             stop(f"there is no message of number {message}")
         body = row.body

@@ -103,7 +103,11 @@ class Ingest:
 
     def _prepared(self, texts: Sequence[tuple[Claim, Any]]) -> list[tuple[Claim, Any, Mapped]]:
         """All that can be done with some messages before the write lock is taken."""
-        some = [(claim, row, self._map(claim, row)) for claim, row in texts]
+        known = self._parts.site.senders
+        some = [
+            (claim, row, self._map(claim, row) if row.interface in known else _of_nobody(row))
+            for claim, row in texts
+        ]
         with reading(self._parts.engine) as connection:
             for claim, _, made in some:
                 _set_echoes_aside(connection, made)
@@ -289,6 +293,11 @@ class Ingest:
             )
             wanted |= self._studies.announced(connection, theirs)
         return wanted
+
+
+def _of_nobody(row: Any) -> Mapped:
+    """How its interface writes is not known any more."""
+    return Mapped("parked", f"the site has no interface {row.interface} any more")
 
 
 def _set_echoes_aside(connection: Connection, made: Mapped) -> None:

@@ -11,9 +11,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import NoResultFound
-
 from interop.errors import Permanent
 from interop.ledger import jobs, messages, persons
 from interop.ledger.engine import writing
@@ -85,7 +82,7 @@ def replay_item(
     with writing(parts.engine) as connection:
         if jobs.unpark(connection, item, now=parts.now()):
             return "job"
-        row = find(connection, item)
+        row = messages.find(connection, item)
         if row is None or row.state not in SET_ASIDE:
             return None
     _may_be_replayed(parts, row)
@@ -98,20 +95,12 @@ def drop_item(parts: Parts, item: int) -> Literal["message", "job"] | None:
     with writing(parts.engine) as connection:
         if jobs.drop(connection, item, now=parts.now()):
             return "job"
-        row = find(connection, item)
+        row = messages.find(connection, item)
         if row is None or row.state not in SET_ASIDE:
             return None
         messages.mark(connection, item, state="dropped", reason="dropped by an operator")
         persons.decide(connection, item)
     return "message"
-
-
-def find(connection: Connection, item: int) -> Any | None:
-    """The row of a message, or None."""
-    try:
-        return messages.get(connection, item)
-    except (NoResultFound, ValueError):  # however the ledger's one row is unpacked
-        return None
 
 
 def is_metadata(row: Any) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -159,6 +160,9 @@ class Service:
             OSError: A port cannot be bound.
         """
         settings = self._parts.settings
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        # Bound first, and by us: uvicorn would end the process with words of its own.
+        held = socket.create_server((settings.host, settings.http_port), family=family)
         # The committing thread comes back from each fsync to a lock that the doorbell's thread may
         # hold: at Python's 5 ms that wait would cost more than the commit.
         sys.setswitchinterval(_SWITCH_S)
@@ -171,13 +175,13 @@ class Service:
         for number, listener in enumerate(self._listeners):
             port = settings.mllp_port + number if settings.mllp_port else 0
             ports[listener.interface.name] = await listener.start(settings.host, port)
-        self._serving = asyncio.create_task(self._http.serve())
+        self._serving = asyncio.create_task(self._http.serve([held]))
         while not self._http.started:
             if self._serving.done():
                 self._serving.result()
-                raise OSError("the HTTP port cannot be bound")
+                raise OSError("the HTTP doors ended before they were open")
             await asyncio.sleep(0.01)
-        http = int(self._http.servers[0].sockets[0].getsockname()[1])
+        http = int(held.getsockname()[1])
         self._keeping = asyncio.create_task(self._keep_house())
         # What an earlier process acknowledged and nobody worked yet.
         for stage in jobs.overdue(self._parts.engine, now=self._parts.now()):

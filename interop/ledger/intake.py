@@ -70,7 +70,8 @@ class Intake:
             dedup = item.digested() if earlier is not None else None
             again = earlier.get(dedup) if earlier and dedup else None
             if earlier and not again and item.reply_if_reused is not None:
-                item = replace(item, reply=item.reply_if_reused, code="AE")  # noqa: PLW2901  what is written
+                code = f"{item.code[:1]}E"  # AE or CE
+                item = replace(item, reply=item.reply_if_reused, code=code)  # noqa: PLW2901  what is written
             row_id = again[0] if again else self._ids.next(int(item.received_at.timestamp() * 1000))
             try:
                 records.append(packed(row_id, None if again else item))

@@ -58,9 +58,20 @@ _MARKS = {
 _GET = Prepared(select(_inbound).where(_c.id == bindparam("message")))
 
 
+def find(connection: Connection, message: int) -> Any | None:
+    """The row of one message, or None."""
+    return _GET.first(connection, {"message": message})
+
+
 def get(connection: Connection, message: int) -> Any:
-    """The row of one message."""
-    (row,) = _GET.rows(connection, {"message": message})
+    """The row of one message that must be there.
+
+    Raises:
+        LookupError: There is none.
+    """
+    row = find(connection, message)
+    if row is None:
+        raise LookupError(f"no message {message}")
     return row
 
 

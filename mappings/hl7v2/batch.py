@@ -12,8 +12,9 @@ from datetime import datetime
 
 from mappings.errors import UnreadableMessage
 
-_OPENING = re.compile(rb"\A[\r\n]*(?:FHS|BHS)[^\w\s]")
-_SEGMENT = re.compile(rb"(?:\A|(?<=[\r\n]))(FHS|BHS|MSH|BTS|FTS)(?=[^\w\s])")
+_BEFORE = rb"\A(?:\xef\xbb\xbf)?[\r\n\t ]*"  # a byte order mark and blanks
+_OPENING = re.compile(_BEFORE + rb"(?:FHS|BHS)[^\w\s]")
+_SEGMENT = re.compile(rb"(?:" + _BEFORE + rb"|(?<=[\r\n]))(FHS|BHS|MSH|BTS|FTS)(?=[^\w\s])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def split(raw: bytes) -> Batch:
     Raises:
         UnreadableMessage: No message is in it.
     """
-    marks = [(found.start(), found[1]) for found in _SEGMENT.finditer(raw)]
+    marks = [(found.start(1), found[1]) for found in _SEGMENT.finditer(raw)]
     envelope: list[bytes] = []
     messages: list[bytes] = []
     for (start, name), (end, _) in zip(marks, [*marks[1:], (len(raw), b"")], strict=True):

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from mappings.errors import UnreadableMessage
 from mappings.hl7v2.escapes import ISO_2022, Delimiters, meant, unescape
+from mappings.hl7v2.scan import opening
 
 # A value that deletes what is stored; an empty field changes nothing (v2.5.1 2.5.3).
 DELETE = '""'
@@ -154,11 +155,7 @@ def parse(raw: bytes, charset: str | None = None) -> Message:
     Raises:
         UnreadableMessage: The bytes do not open with an MSH and its delimiters, or hold a second.
     """
-    start = 3 if raw.startswith(b"\xef\xbb\xbf") else 0
-    while raw[start : start + 1] in (b"\r", b"\n", b"\x0b") and start < len(raw):
-        start += 1
-    if raw[start : start + 3] != b"MSH":
-        raise UnreadableMessage("it does not open with MSH")
+    start = opening(raw)
     codec, declared, undeclared = _codec(raw, start, charset)
     body = raw[start:] if start else raw
     if body[-1] in _TRAILERS:

@@ -24,6 +24,8 @@ _SCANNED = 1 << 20
 _MOST_SEGMENTS = 200  # of a kind
 _MSH7, _MSH10 = 6, 9  # places when MSH is split at its separator
 _LONG = 1000  # bytes of an MSH that is not remembered
+_DELETE = b'""'
+_BLANKS = b"\r\n\t \x0b"
 _REMEMBERED = 256
 
 
@@ -63,7 +65,7 @@ class Shared:
     @property
     def enhanced(self) -> bool:
         """Whether MSH-15 or MSH-16 asks for enhanced acknowledgement."""
-        return bool(self.field(15) or self.field(16))
+        return any(self.field(n) not in (b"", _DELETE) for n in (15, 16))
 
 
 def by_sender(function: Callable[[Shared, *Ts], T]) -> Callable[[Shared, *Ts], T]:
@@ -213,7 +215,7 @@ def scan(raw: bytes) -> Header:
     Raises:
         UnreadableMessage: No MSH, or one whose delimiters or MSH-9 cannot be read.
     """
-    start = _start(raw)
+    start = opening(raw)
     separator = raw[start + 3 : start + 4]
     fields = raw[start : _end(raw, start)].split(separator, _MSH10 + 1)
     marks = fields[1] if len(fields) > 1 else b""
@@ -263,11 +265,16 @@ def dedup_digest(raw: bytes) -> bytes:
     return digest.digest()
 
 
-def _start(raw: bytes) -> int:
+def opening(raw: bytes) -> int:
+    """Where MSH begins: behind a byte order mark, blanks and line ends.
+
+    Raises:
+        UnreadableMessage: Something else stands there, or MSH-1 is no mark.
+    """
     start = 0
     if not raw.startswith(b"MSH"):
         start = 3 if raw.startswith(b"\xef\xbb\xbf") else 0
-        while raw[start : start + 1] in (b"\r", b"\n") and start < len(raw):
+        while start < len(raw) and raw[start] in _BLANKS:
             start += 1
     if raw[start : start + 3] != b"MSH":
         raise UnreadableMessage("it does not open with MSH")

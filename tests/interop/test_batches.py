@@ -42,6 +42,14 @@ def test_a_batch_is_taken_apart_and_answered_as_one(door: Door, end: bytes):
     assert [("batch", "ignored"), *[("ADT^A04^ADT_A01", "received")] * 3] == kinds
 
 
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\r\n", b"  ", b"\xef\xbb\xbf\n\t"])
+def test_a_batch_begins_behind_a_mark_and_blanks(before: bytes):
+    """A file that an editor saved."""
+    sent = before + batch(message("1"), message("2"))
+    assert is_batch(sent)
+    assert (FHS.rstrip(), 2) == (split(sent).envelope[0], len(split(sent).messages))
+
+
 def test_the_envelope_answers_the_senders_own(door: Door):
     """Names change places, BHS-12 is the sender's BHS-11."""
     [answer] = door.ask(batch(message()))

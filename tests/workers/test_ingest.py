@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from pydicom.dataset import Dataset
+from sqlalchemy import text
 from whole_line import Line
 
 from interop.ledger import images, messages
-from interop.ledger.engine import reading
+from interop.ledger.engine import reading, writing
 from mappings.record import Quantity
 from workers.demo import ct, hospital
 from workers.demo.hospital import Chart
@@ -51,6 +52,17 @@ def report_of(line: Line) -> list[list[str]]:
     with reading(line.parts.engine) as connection:
         found: list[list[str]] = messages.get(connection, row["id"]).report
     return found
+
+
+def test_a_message_of_an_interface_that_is_gone_waits_for_a_person(line: Line):
+    """The site file changed between receipt and mapping."""
+    assert b"|AA|" in line.send(oru())
+    line.commit.settle()
+    with writing(line.parts.engine) as connection:
+        connection.execute(text("UPDATE inbound SET interface = 'old-lis'"))
+    line.settle()
+    [row] = line.inbound("parked")
+    assert "the site has no interface old-lis any more" == row["reason"]
 
 
 @pytest.mark.parametrize("unit", ["furlong", "", "ng/ml/ml/", "mmHg?"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from site_processes import ONCORD
 from whole_line import SITE
 
 from interop.errors import LedgerUnavailable
+from workers.demo import stage
 from workers.parts import build, open_database
 from workers.settings import BadSettings, Settings
 from workers.site_file import read
@@ -251,19 +253,38 @@ def test_ports_beyond_the_last_are_refused(tmp_path: Path):
         build(settings)
 
 
-def test_a_worker_without_a_site_says_so_in_a_line(tmp_path: Path):
-    """Before Celery starts children that cannot."""
-    done = subprocess.run(
-        [*ONCORD, "worker", "ledger"],
+def ended(tmp_path: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself."""
+    return subprocess.run(
+        [*ONCORD, *words],
         capture_output=True,
         check=False,
         env={
             "ONCORD_DATA_DIR": str(tmp_path),
-            "ONCORD_SITE_FILE": str(tmp_path / "none.toml"),
             "PYTHONPATH": str(Path(__file__).parents[2]),
+            **environment,
         },
         encoding="utf-8",
         timeout=60,
     )
+
+
+@pytest.mark.parametrize("door", ["HTTP", "MLLP"])
+def test_a_port_that_is_taken_is_said_in_a_line(tmp_path: Path, door: str):
+    """And the service ends at once, with the status of what was found."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ports = {"ONCORD_HTTP_PORT": "0", "ONCORD_MLLP_PORT": "0"}
+        ports[f"ONCORD_{door}_PORT"] = str(other.getsockname()[1])
+        done = ended(tmp_path, "serve", ONCORD_SITE_FILE=str(stage.SITE), **ports)
+    assert (1, "") == (done.returncode, done.stdout)
+    told = [line for line in done.stderr.splitlines() if line.startswith("oncord: ")]
+    assert 1 == len(told)
+    assert "ddress already in use" in told[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_without_a_site_says_so_in_a_line(tmp_path: Path):
+    """Before Celery starts children that cannot."""
+    done = ended(tmp_path, "worker", "ledger", ONCORD_SITE_FILE=str(tmp_path / "none.toml"))
     assert (2, "") == (done.returncode, done.stdout)
     assert "oncord: site file none.toml cannot be read: No such file or directory\n" == done.stderr

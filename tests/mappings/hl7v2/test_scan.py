@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappings.errors import UnreadableMessage
+from mappings.hl7v2.er7 import parse
 from mappings.hl7v2.scan import dedup_digest, lane, scan
 
 
@@ -57,6 +58,21 @@ def test_the_lane_is_the_same_whatever_msh_2_lost(marks: bytes) -> None:
     plain, broken = (scan(sent % m) for m in (b"^~\\&", marks))
     assert "A|7" == broken.lane == plain.lane
     assert plain.delimiters == broken.delimiters
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\r\n", b" \t", b"\x0b"])
+def test_what_stands_before_msh_is_passed_by(before: bytes) -> None:
+    """For the answer and for the mapping alike."""
+    sent = before + b"MSH|^~\\&|LIS||||20261120||ADT^A08|1\rPID|||7^^^A\r"
+    assert ("ADT^A08", "A|7") == (scan(sent).message_type, scan(sent).lane)
+    assert ["MSH", "PID"] == [segment.name for segment in parse(sent).segments]
+
+
+def test_two_quotes_ask_for_no_enhanced_mode() -> None:
+    """They delete a value; an acknowledgement mode is none."""
+    asked = [b"", b'""', b"AL"]
+    sent = (b"MSH|^~\\&|L||||20261120||ADT^A08|1|P|2.5|||%s|\rPID|\r" % word for word in asked)
+    assert [False, False, True] == [scan(raw).enhanced for raw in sent]
 
 
 def test_other_delimiters_are_honoured() -> None:
