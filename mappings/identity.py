@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from mappings.record import Identifier
 from mappings.site import Site
@@ -23,6 +24,9 @@ _NOT_OF_THE_SITE = frozenset({
     "MCR", "MI", "MS", "NII", "NIIP", "NPI", "PE", "PEN", "PHC", "PRC", "PRN", "RI", "SB", "SL",
     "SN", "USID", "VS", "WC",
 })  # fmt: skip
+# What the default authority is of: types of table 0203, and how some spell it.
+_MEDICAL_RECORD = frozenset({"", "MR", "MRN", "MRT", "PI", "PN", "PT", "U"})
+_LONGEST_TYPE = 40
 # NNxxx, the national person identifier of a country by its ISO 3166 code.
 _NATIONAL = re.compile(r"NN[A-Z]{3}")
 # Numbers of a visit or an account: mother and newborn may share one, whoever gave it out.
@@ -50,12 +54,22 @@ def canonical(site: Site, *names: str) -> str | None:
 
 
 def authority(site: Site, names: tuple[str, ...], type_code: str = "") -> str | None:
-    """Canonical authority of a patient identifier, the site's default when none was sent."""
+    """Canonical authority of a patient identifier; of one sent without any, what the site says.
+
+    The default authority is that of medical record numbers. A type that table 0203 does not have is
+    somebody's own (`PatientNO`, `IDCard`): its numbers are counted apart, since two registers of a
+    hospital may give out one number to two patients.
+    """
     if any(names):
         return canonical(site, *names)
+    if type_code in site.identifier_types:
+        return site.identifier_types[type_code]
+    default = site.default_authority
+    if default is None or type_code in _MEDICAL_RECORD:
+        return default
     if type_code in _NOT_OF_THE_SITE or _NATIONAL.fullmatch(type_code):
         return None
-    return site.default_authority
+    return f"{default}#{quote(type_code)}" if len(type_code) <= _LONGEST_TYPE else None
 
 
 def hd_names(namespace: str, universal_id: str, universal_type: str) -> tuple[str, ...]:

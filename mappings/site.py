@@ -27,6 +27,8 @@ class Site:
         authorities: Every name an identifier authority goes by (HL7 namespace, OID with or without
             `urn:oid:`, URI) to its canonical system URI.
         default_authority: Authority of patient identifiers sent without one (site rule 6).
+        identifier_types: Authority of patient identifiers sent without one, by their type (CX.5),
+            where it is not the default one.
         filler_authority: Authority of filler numbers sent without one; None keeps them bare.
         timezone: IANA zone of clinical times sent without an offset.
         charset: Python codec that overrules MSH-18, or None.
@@ -43,6 +45,7 @@ class Site:
     name: str = ""
     authorities: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     default_authority: str | None = None
+    identifier_types: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     filler_authority: str | None = None
     timezone: str = "UTC"
     charset: str | None = None

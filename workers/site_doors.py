@@ -78,9 +78,11 @@ def _sender(table: Table, base: Site) -> Site:
     charset = table.take("charset", str, None)
     if charset is not None and not _is_codec(charset):
         raise BadSettings(f"charset {charset} is no Python codec of text")
+    types = table.table("identifier_types").strings()
     return replace(
         base,
         default_authority=table.take("default_authority", str, base.default_authority),
+        identifier_types={**base.identifier_types, **types},
         filler_authority=table.take("filler_authority", str, None),
         timezone=zone(table.take("timezone", str, base.timezone)),
         charset=charset,

@@ -160,6 +160,7 @@ def _site(top: Table, beside: Path) -> SiteFile:
         name=name,
         authorities=_authorities(top.table("authorities")),
         default_authority=site.take("default_authority", str, None),
+        identifier_types=top.table("identifier_types").strings(),
         timezone=zone(site.take("timezone", str)),
     )
     namespace = site.take("namespace", str).rstrip("/")

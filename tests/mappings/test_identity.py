@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mappings import codes, identity
@@ -44,6 +46,30 @@ def test_a_number_of_another_kind_never_falls_under_the_default(kind: str, site:
     """A visit number is no medical record number."""
     sent = {"value": "1", "type": {"coding": [{"code": kind}]}}
     assert identity.of_fhir(sent, site) is None
+
+
+@pytest.mark.parametrize("kind", ["MR", "PI", "PT", "MRN", "U", ""])
+def test_a_medical_record_number_falls_under_the_default(kind: str, site: Site) -> None:
+    """And so does what is sent without a type."""
+    assert identity.authority(site, (), kind) == MRN
+
+
+def test_registers_of_the_senders_own_are_counted_apart(site: Site) -> None:
+    """An outpatient's number may be an inpatient's of somebody else."""
+    found = {identity.authority(site, (), kind) for kind in ("PatientNO", "Outpatient", "住院号")}
+    assert 3 == len(found - {MRN, None})
+    assert f"{MRN}#PatientNO" in found
+    assert identity.authority(site, (), "x" * 41) is None
+    assert identity.authority(Site(), (), "PatientNO") is None
+
+
+@pytest.mark.parametrize("kind", ["PatientNO", "NNCHN"])
+def test_the_site_says_whose_a_type_of_number_is(kind: str, site: Site) -> None:
+    """Only where the number came without an authority."""
+    told = replace(site, identifier_types={kind: "urn:here"})
+    assert ("urn:here", MRN) == tuple(identity.authority(told, n, kind) for n in ((), ("HOSP",)))
+    sent = {"value": "1", "type": {"coding": [{"code": kind}]}}
+    assert Identifier("1", "urn:here") == identity.of_fhir(sent, told)
 
 
 def test_a_medical_record_number_is_preferred() -> None:

@@ -288,3 +288,18 @@ def test_a_worker_without_a_site_says_so_in_a_line(tmp_path: Path):
     done = ended(tmp_path, "worker", "ledger", ONCORD_SITE_FILE=str(tmp_path / "none.toml"))
     assert (2, "") == (done.returncode, done.stdout)
     assert "oncord: site file none.toml cannot be read: No such file or directory\n" == done.stderr
+
+
+def test_types_of_identifiers_are_of_the_site_and_of_one_interface(tmp_path: Path):
+    """The interface's own line wins."""
+    told = stage.SITE.read_text("utf-8")
+    own = '[[mllp]]\nidentifier_types = { IDCard = "urn:b" }\n'
+    types = '[identifier_types]\nIDCard = "urn:a"\nPatientNO = "urn:c"\n\n'
+    file = tmp_path / "site.toml"
+    file.write_text(types + told.replace("[[mllp]]\n", own), "utf-8")
+    made = read(file)
+    assert {"IDCard": "urn:b", "PatientNO": "urn:c"} == made.sender("his").identifier_types
+    assert {"IDCard": "urn:a", "PatientNO": "urn:c"} == made.sender("pacs").identifier_types
+    file.write_text(types.replace('"urn:c"', "7") + told, "utf-8")
+    with pytest.raises(BadSettings, match="identifier_types: PatientNO is of another kind"):
+        read(file)
