@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -44,11 +45,13 @@ class _Round:
     seconds: float
     feed: Feed
 
-    def loads(self, port: int) -> dict[str, Load]:
-        return {
-            name: by(port, self.feed, connections=n, seconds=self.seconds, first=k * _STRIDE)
-            for k, (name, (n, by)) in enumerate(_LOADS.items())
-        }
+    def loads(self, port: int, settled: Callable[[int], object] = int) -> dict[str, Load]:
+        """Each load in turn; `settled` is told how many were acknowledged so far, and may wait."""
+        made: dict[str, Load] = {}
+        for k, (name, (n, by)) in enumerate(_LOADS.items()):
+            made[name] = by(port, self.feed, connections=n, seconds=self.seconds, first=k * _STRIDE)
+            settled(sum(m.acks for m in made.values()))
+        return made
 
 
 def run(console: Console, *, rounds: int, seconds: float) -> Measured:
@@ -120,16 +123,22 @@ def _ours(this: _Round, server: str, drained: list[str], *, workers: bool) -> di
         warm = load(stage.mllp, feed("W"), connections=1, seconds=0.2)
         if workers:
             site.wait("workers to drain", lambda: not site.open_jobs(engine))
-        made = this.loads(stage.mllp)
-        worked = site.finished(engine)  # before anything more is waited for
+
+        def moved(acked: int) -> None:
+            # Every load is a burst of its own, as after any pause of the senders.
+            everything = warm.acks + acked
+            site.wait("the journal to be moved", lambda: site.messages(engine) >= everything)
+
+        began = time.perf_counter()
+        made = this.loads(stage.mllp, moved)
+        worked, took = site.finished(engine), time.perf_counter() - began
         acked = warm.acks + sum(m.acks for m in made.values())
-        site.wait("the journal to be moved", lambda: site.messages(engine) >= acked)
         stored = site.messages(engine)
         if stored != acked or any(m.wrong for m in made.values()):
             raise AssertionError(f"{acked} messages acknowledged, {stored} stored")
         if workers:
             done = worked - warm.acks
-            drained.append(f"{done / sum(m.seconds for m in made.values()):.0f}/s")
+            drained.append(f"{done / took:.0f}/s")
         return made
 
 
