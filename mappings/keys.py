@@ -45,13 +45,16 @@ _MOST_STAMPS = 4096
 def observation(
     code: str, filler: str, sub_id: str, effective: When | None, issued: When | None
 ) -> str:
-    """Key of an observation; without a filler number, the weak key by time."""
+    """Key of an observation; without a filler number, the weak key by time.
+
+    The order stands before the code: what is written together lies together in the index by key.
+    """
     if filler:
-        return f"observation/{code}/{filler}/{sub_id}"
+        return f"observation/{filler}/{code}/{sub_id}"
     if effective is not None:
-        return f"observation/{code}/@{stamp(effective)}/{sub_id}"
+        return f"observation/@{stamp(effective)}/{code}/{sub_id}"
     # No order, no clinical time: at least a later message must not overwrite this one.
-    return f"observation/{code}/@issued {stamp(issued) if issued else ''}/{sub_id}"
+    return f"observation/@issued {stamp(issued) if issued else ''}/{code}/{sub_id}"
 
 
 def twin(code: str, sub_id: str, effective: When | None) -> str | None:

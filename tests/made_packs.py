@@ -122,7 +122,7 @@ def lab(name: str, value: str, days: float = -1) -> Entry:
     code, unit = LABS[name]
     return Entry(
         kind="observation",
-        key=f"observation/{code}/{value}/",
+        key=f"observation/{value}/{code}/",
         patient=Identifier("SYN-1", "example"),
         source=Source("lab", 1, T0 - timedelta(hours=1)),
         path="OBX[1]-5",

@@ -120,10 +120,10 @@ def groups(record: PatientRecord) -> list[Group]:
             whole = wholes.get(place[1])
             if whole is not None and whole.source.message != entry.source.message:
                 continue  # the newest version of the resource no longer says it
-        elif entry.key in parents or not entry.key.startswith(f"observation/{entry.code.code}/"):
+        elif entry.key in parents or f"/{entry.code.code}/" not in entry.key:
             place = ("", entry.key)
         else:
-            order, _, sub_id = entry.key.split("/", 2)[2].rpartition("/")
+            order, _, sub_id = entry.key.rpartition(f"/{entry.code.code}/")
             place = (order, str(entry.details.get("group") or sub_id))
         code = next((c for c in CODES if entry.has_code(c)), None)
         if code is not None:

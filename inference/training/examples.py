@@ -57,7 +57,7 @@ def entries(patient: SyntheticPatient) -> list[Entry]:
         made.append(
             Entry(
                 kind="observation",
-                key=f"observation/{loinc}/LAB-{i}/",
+                key=f"observation/LAB-{i}/{loinc}/",
                 patient=_PATIENT,
                 source=source,
                 path=f"OBX[{i}]-5",

@@ -38,6 +38,9 @@ def open_ledger(url: str) -> Engine:
         "hide_parameters": True,
         "json_serializer": lambda value: orjson.dumps(value).decode(),
         "json_deserializer": orjson.loads,
+        # The connection that was used last has the pages and the prepared statements; SQLite drops
+        # its pages whenever another connection wrote.
+        "pool_use_lifo": True,
     }
     if url.startswith("sqlite"):
         engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000}, **common)

@@ -7,9 +7,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
 from rich.console import Console
@@ -40,7 +42,7 @@ from workers.worker import Worker
 _PATIENTS, _ENTRIES_A_MESSAGE = 16, 30
 _A_COMMIT = 8  # messages to a transaction of ours, and to one of the bare rows
 _TABLES = ("inbound", "job", "entry", "readiness")
-_COMPARED = 20_000
+_LEAST_SIZE, _COMPARED, _MOST_SIZE = 500, 20_000, 50_000
 _DAY = datetime(2026, 11, 20, 9)
 _LEAST, _MOST_GROWTH = 0.5, 1.5
 
@@ -187,39 +189,45 @@ def _line(home: Path) -> Iterator[_Line]:
         parts.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What one size took: seconds a message, of the same rows bare, and to judge a protocol."""
+
+    message: float
+    bare: float
+    judged: dict[str, tuple[float, float]]
+
+
 def run(console: Console, *, rounds: int, seconds: float) -> Measured:
     """The same messages at several sizes of the patient, and their rows bare."""
-    per_message: dict[int, float] = {}
-    judged: dict[int, dict[str, tuple[float, float]]] = {}
-    ratio = 0.0
-    for size in (500, _COMPARED, 50_000):
-        with (
-            tempfile.TemporaryDirectory(prefix="oncord-bench-") as name,
-            _line(Path(name) / "ours") as line,
-        ):
-            for patient in range(_PATIENTS):
-                line.apply([patient], days_ago=_LONG_AGO)
-                line.fill(patient, size)
-            # As in a worker's process, and beside a service: it is what moves SQLite's log.
-            heap.settle()
-            checkpoint(line.parts.engine)
-            os.sync()
-            everybody = list(range(_PATIENTS))
-            ours = [
-                line.apply(everybody, days_ago=day) / _PATIENTS for day in range(4 * rounds, 0, -1)
-            ]
-            per_message[size] = statistics.median(ours)
-            judged[size] = line.judge(20 * rounds)
-            console.print(
-                f"{size} entries: {per_message[size] * 1000:.2f} ms a message",
-                style="dim",
-                highlight=False,
-            )
-            if size == _COMPARED:
-                bare = statistics.median(_bare(line.parts.engine, Path(name), rounds))
-                ratio = bare / per_message[size]
-                per_message[-size] = bare
-    return _measured(per_message, judged, ratio, rounds)
+    taken: dict[int, _Taken] = {}
+    # A process for each size, or what one left in memory would be the next one's burden.
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
+        for size in (_LEAST_SIZE, _COMPARED, _MOST_SIZE):
+            taken[size] = found = processes.submit(_take, size, rounds).result()
+            told = f"{size} entries: {found.message * 1000:.2f} ms a message"
+            console.print(told, style="dim", highlight=False)
+    return _measured(taken, rounds)
+
+
+def _take(size: int, rounds: int) -> _Taken:
+    with (
+        tempfile.TemporaryDirectory(prefix="oncord-bench-") as name,
+        _line(Path(name) / "ours") as line,
+    ):
+        everybody = list(range(_PATIENTS))
+        for patient in everybody:
+            line.apply([patient], days_ago=_LONG_AGO)
+            line.fill(patient, size)
+        # As in a worker's process, and beside a service: it is what moves SQLite's log.
+        heap.settle()
+        checkpoint(line.parts.engine)
+        os.sync()  # or what was filled is still on its way to the disk, and commits wait for it
+        turns = range(8 * rounds, 0, -1)
+        ours = [line.apply(everybody, days_ago=day) / _PATIENTS for day in turns]
+        judged = line.judge(20 * rounds)
+        bare = statistics.median(_bare(line.parts.engine, Path(name), rounds))
+    return _Taken(statistics.median(ours), bare, judged)
 
 
 def _bare(engine: Engine, home: Path, rounds: int) -> list[float]:
@@ -242,7 +250,7 @@ def _bare(engine: Engine, home: Path, rounds: int) -> list[float]:
     held = other.raw_connection()
     os.sync()  # or the copy is still on its way to the disk, and every commit waits for it
     cursor = held.cursor()
-    for _ in range(4 * rounds):
+    for _ in range(8 * rounds):
         began = time.perf_counter()
         for found in commits:
             cursor.execute("BEGIN IMMEDIATE")
@@ -256,23 +264,15 @@ def _bare(engine: Engine, home: Path, rounds: int) -> list[float]:
     return times
 
 
-def _measured(
-    per_message: dict[int, float],
-    judged: dict[int, dict[str, tuple[float, float]]],
-    ratio: float,
-    rounds: int,
-) -> Measured:
-    growth = per_message[50_000] / per_message[500]
-    least, most = judged[500], judged[50_000]
+def _measured(taken: dict[int, _Taken], rounds: int) -> Measured:
+    growth = taken[_MOST_SIZE].message / taken[_LEAST_SIZE].message
+    compared = taken[_COMPARED]
+    ratio = compared.bare / compared.message
+    least, most = taken[_LEAST_SIZE].judged, taken[_MOST_SIZE].judged
     readiness, made = (max(most[name][n] / least[name][n] for name in least) for n in (0, 1))
-    rows = [
-        (
-            f"{size} entries of the patient" if size > 0 else f"the same rows bare, at {-size}",
-            f"{took * 1000:.2f}",
-            f"{1 / took:.0f}",
-        )
-        for size, took in per_message.items()
-    ]
+    times = {f"{size} entries of the patient": found.message for size, found in taken.items()}
+    times[f"the same rows bare, at {_COMPARED}"] = compared.bare
+    rows = [(what, f"{took * 1000:.2f}", f"{1 / took:.0f}") for what, took in times.items()]
     rows += [
         (
             f"{what} of {name}, at 500 and 50000",
@@ -308,7 +308,7 @@ def _measured(
             ),
         ),
         notes=(
-            f"Medians of {4 * rounds} turns of {_PATIENTS} patients, one message each; SQLite.",
+            f"Medians of {8 * rounds} turns of {_PATIENTS} patients, one message each; SQLite.",
             (
                 "Every patient has an index CT, MR and operation, and a panel every third day: for "
                 "six weeks before it, and earlier than 400 days, so that the windows hold the same."

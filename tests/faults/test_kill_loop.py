@@ -102,7 +102,7 @@ def worked(home: Path, env: dict[str, str]) -> tuple[Counter[str], Counter[str]]
         bodies = connection.execute(text("SELECT body FROM inbound")).scalars()
         stored = Counter(body.split(b"|")[9].decode() for body in bodies)
         keys = connection.execute(text("SELECT key FROM entry WHERE kind = 'observation'"))
-        applied = Counter(key.split("/")[2].split("|")[-1] for key in keys.scalars())
+        applied = Counter(key.split("/")[1].split("|")[-1] for key in keys.scalars())
     parts.close()
     return stored, applied
 

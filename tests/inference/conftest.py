@@ -56,7 +56,7 @@ def lab() -> Callable[..., Entry]:
         days: float = -1,
         status: Status = "final",
         comparator: str | None = None,
-        key: str = "observation/1834-1/X/",
+        key: str = "observation/X/1834-1/",
         received_days: float = 0,
         origin: str = "live",
         seq: int = 0,

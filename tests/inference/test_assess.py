@@ -144,10 +144,10 @@ def test_nothing_after_the_lock_is_read(
     pack: Pack, case: Case, prediction: Prediction, lab: Callable[..., Entry]
 ) -> None:
     """An AFP received later, though drawn earlier, leaves the prediction as it was."""
-    late = lab("99999", days=0, received_days=9, key="observation/1834-1/LATE/")
+    late = lab("99999", days=0, received_days=9, key="observation/LATE/1834-1/")
     record = PatientRecord.of([*case.record.entries, late], as_of=case.as_of)
     assert prediction == assess(pack, [replace(case, record=record)])[0]
-    future = lab("99999", days=5, key="observation/1834-1/FUTURE/")
+    future = lab("99999", days=5, key="observation/FUTURE/1834-1/")
     record = PatientRecord.of([*case.record.entries, future], as_of=case.as_of)
     assert prediction == assess(pack, [replace(case, record=record)])[0]
 

@@ -177,7 +177,7 @@ def test_time_travel_changes_nothing(
     pack: Pack, entries: list[Entry], study: Study, lab: Make
 ) -> None:
     """Entries received after the lock, even with an earlier clinical time, are not read."""
-    later = lab("9999", days=-1, received_days=10, key="observation/1834-1/Y/")
+    later = lab("9999", days=-1, received_days=10, key="observation/Y/1834-1/")
     assert judged(pack, entries, [study()]) == judged(pack, [*entries, later], [study()])
 
 

@@ -52,7 +52,7 @@ def afp(
     moment = T0 + timedelta(days=days) + timedelta(minutes=offset or 0)
     return Entry(
         kind="observation",
-        key=f"observation/1834-1/{seq}/{days}",
+        key=f"observation/{seq}/1834-1/{days}",
         patient=Identifier("SYN-1", "https://hospital.example/ns/mrn"),
         source=Source("lis", seq, T0 - timedelta(days=400)),
         path="OBX[1]-5",

@@ -179,7 +179,7 @@ def test_a_pair_whose_newest_word_parts_it_is_apart(said: list[Entry]) -> None:
 def lab(who: Identifier, number: int, visit: str = "", account: str = "") -> Entry:
     """A result of a visit."""
     source = Source("lab", 100 + number, NOON, visit=visit, account=account)
-    return Entry("observation", f"observation/1-8/F{number}/", who, source, "OBX[1]-5")
+    return Entry("observation", f"observation/F{number}/1-8/", who, source, "OBX[1]-5")
 
 
 def move(visit: str, left: Identifier, to: Identifier, at: int, **changes: Any) -> Entry:
@@ -195,7 +195,7 @@ def move(visit: str, left: Identifier, to: Identifier, at: int, **changes: Any) 
 
 def keys(found: list[Entry]) -> list[str]:
     """Fillers of results."""
-    return sorted(e.key.split("/")[2] for e in found if e.kind == "observation")
+    return sorted(e.key.split("/")[1] for e in found if e.kind == "observation")
 
 
 def test_a_moved_visits_entries_belong_to_the_other_patient() -> None:

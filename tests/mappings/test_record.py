@@ -44,7 +44,7 @@ LATER = NOON + timedelta(days=9)
 def entry(
     number: str = "1",
     *,
-    key: str = "observation/1834-1/F1/",
+    key: str = "observation/F1/1834-1/",
     status: Status = "final",
     issued: int | None = 0,
     received: int = 0,
@@ -142,7 +142,7 @@ def test_a_weak_key_joins_the_strong_one_of_the_same_twin() -> None:
 def test_two_filler_numbers_are_two_facts() -> None:
     """The same test twice at one minute, ordered twice, is two results."""
     twin = "1834-1@2026-11-20T12:00Z/"
-    other = entry("2", key="observation/1834-1/F2/", twin=twin)
+    other = entry("2", key="observation/F2/1834-1/", twin=twin)
     assert ["1", "2"] == sorted(numbers(entry("1", twin=twin), other))
 
 
@@ -170,7 +170,7 @@ def test_a_status_without_value_keeps_the_value_before() -> None:
 def test_the_latest_is_the_newest_by_clinical_time() -> None:
     """A value drawn earlier but issued later is not the latest."""
     early = When.instant(NOON - timedelta(days=1))
-    old = entry("1", key="observation/1834-1/F0/", effective=early, issued=8)
+    old = entry("1", key="observation/F0/1834-1/", effective=early, issued=8)
     found = PatientRecord.of([entry("2"), old], as_of=LATER).latest("1834-1")
     assert found is not None
     assert "2" == getattr(found.value, "text", None)
@@ -248,9 +248,9 @@ def test_a_later_set_replaces_an_earlier_one_of_the_same_name_only() -> None:
 
 def test_the_last_reading_of_a_message_counts() -> None:
     """A message read again under another code says one thing, as if it had said it at once."""
-    first = replace(entry("1", key="observation/AFP/F1/", seq=1), path="OBX[1]-5")
+    first = replace(entry("1", key="observation/F1/AFP/", seq=1), path="OBX[1]-5")
     unsaid = replace(first, reading=1, value=None, details={"unsaid": True}, seq=2)
-    mended = replace(first, key="observation/1834-1/F1/", seq=3)
+    mended = replace(first, key="observation/F1/1834-1/", seq=3)
     for order in permutations((first, unsaid, mended)):
         assert (mended,) == PatientRecord.of(order, as_of=LATER).entries
 

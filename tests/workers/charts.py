@@ -199,7 +199,7 @@ class Charts:
 
 
 def _filler(entry: Entry) -> str:
-    return entry.key.split("/")[2].rpartition("|")[2]
+    return entry.key.split("/")[1].rpartition("|")[2]
 
 
 def _text(entry: Entry) -> str:

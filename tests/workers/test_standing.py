@@ -187,7 +187,7 @@ def test_what_serves_an_input_serves_it_on_unless_its_value_is_weighed(
         score="FIB4", of=(alone.id,),
     )  # fmt: skip
     fresh = Entry(
-        "observation", "observation/9-9/N/", PERSON, source(), "OBX[1]",
+        "observation", "observation/N/9-9/", PERSON, source(), "OBX[1]",
         code=Code("http://loinc.org", "9-9"), effective=When.instant(T0),
     )  # fmt: skip
 

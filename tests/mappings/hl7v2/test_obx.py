@@ -386,13 +386,13 @@ def test_the_path_names_the_field(read: Any) -> None:
 def test_a_key_without_filler_number_is_weak(read: Any) -> None:
     """It carries @ and the clinical time."""
     entry = first(read(obr(f3=""), obx()))
-    assert "observation/1834-1/@2026-11-20T01:30Z/" == entry.key
+    assert "observation/@2026-11-20T01:30Z/1834-1/" == entry.key
     assert "1834-1@2026-11-20T01:30Z/" == entry.twin
 
 
 def test_the_filler_number_of_orc_serves_where_obr_has_none(read: Any) -> None:
     """ORC-3 before the OBR."""
-    assert "observation/1834-1/F9/" == first(read("ORC|RE||F9", obr(f3=""), obx())).key
+    assert "observation/F9/1834-1/" == first(read("ORC|RE||F9", obr(f3=""), obx())).key
 
 
 def test_the_same_obx_twice_is_two_facts(read: Any) -> None:

@@ -185,7 +185,7 @@ def test_results_sent_along_with_an_order_are_results(read: Any) -> None:
         "OML^O21", PID, orc(), asked(), orc("PR", f2="", f3="F0^LAB"), obr(f3="F0^LAB"), obx()
     )
     (result,) = (e for e in found.entries if e.kind == "observation")
-    assert ("observation/1834-1/https://hospital.example/ns/lab|F0/", None) == (
+    assert ("observation/https://hospital.example/ns/lab|F0/1834-1/", None) == (
         result.key,
         result.details.get("role"),
     )

@@ -153,4 +153,4 @@ def test_a_sender_that_numbers_lines_in_obx_4_is_understood(source: Source) -> N
     found = hl7v2.entries(
         oru(obr(), obx(f4="7")).replace(b"^^^HOSP", b""), site=site, source=source
     )
-    assert "observation/1834-1/F1/" == found.entries[0].key
+    assert "observation/F1/1834-1/" == found.entries[0].key
