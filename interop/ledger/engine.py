@@ -48,6 +48,7 @@ def open_ledger(url: str) -> Engine:
         event.listen(engine, "begin", _sqlite_begin)
         return engine
     engine = create_engine(url, pool_size=8, pool_pre_ping=True, **common)
+    event.listen(engine, "connect", _postgresql_settings)
     try:
         _refuse_async_commit(engine)
     except LedgerUnavailable:
@@ -69,6 +70,13 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _postgresql_settings(connection: Any, _record: Any) -> None:
+    # To compile a claim takes longer than to run it. No start-up option: poolers refuse those.
+    connection.autocommit = True
+    connection.execute("SET jit = off")
+    connection.autocommit = False
 
 
 def _sqlite_begin(connection: Connection) -> None:

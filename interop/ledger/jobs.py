@@ -120,7 +120,9 @@ def _open_before(column: str, lane: Any, *, at_work: bool = False) -> Any:
     of_lane = [other.c.stage == _c.stage, other.c[column] == lane, other.c.state.in_(_OPEN)]
     if column == "prior":
         of_lane.append(other.c.prior.is_not(None))  # or SQLite does not see its partial index
-    return select(other.c.id).where(*of_lane, before).exists()
+    # Not EXISTS: PostgreSQL would make a join of it, and before anybody counted the rows of a burst
+    # one of all with all (20,000 jobs: 106 s). A subquery of one row is looked up for each job.
+    return select(other.c.id).where(*of_lane, before).limit(1).scalar_subquery().is_not(None)
 
 
 def claim(

@@ -7,11 +7,11 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from interop.errors import LostLease
 from interop.ledger import jobs
-from interop.ledger.engine import writing
+from interop.ledger.engine import reading, writing
 from interop.ledger.jobs import LEASE, MOST_ATTEMPTS, Claim, NewJob
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -342,3 +342,20 @@ def test_concurrent_claimers_never_share_a_job_or_a_lane(ledger: Engine):
     for lane in {lane for lane, _ in done}:
         mine = [number for name, number in done if name == lane]
         assert sorted(mine) == mine
+
+
+def test_a_claim_looks_each_job_up_before_anybody_counted_the_rows(ledger: Engine):
+    """PostgreSQL knows nothing of a burst for a minute; a join of all with all took as long."""
+    add(ledger, *(f"lane {n % 50}" for n in range(2000)))
+    asked: list[tuple[str, object]] = []
+    event.listen(ledger, "before_cursor_execute", lambda *a: asked.append((a[2], a[3])))
+    assert 50 == len(claim(ledger, limit=64))
+    searched, values = next((sql, v) for sql, v in asked if sql.startswith("SELECT job.id"))
+    explain = "EXPLAIN" if ledger.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+    with reading(ledger) as connection:
+        rows = connection.exec_driver_sql(f"{explain} {searched}", values).all()
+    plan = "\n".join(str(row[-1]) for row in rows)
+    assert "job_open" in plan
+    assert "job_prior" in plan
+    for bad in ("Join", "Nested Loop", "SCAN job_", "Seq Scan on job job_"):
+        assert bad not in plan

@@ -117,7 +117,7 @@ def test_every_variant_is_an_observation_with_components():
         assert () == conversion.findings
         first = conversion.entries[0]
         if first.kind == "observation":
-            name = first.key.split("/")[-2] if first.code.code == "69548-6" else ""
+            name = first.key.split("/")[-3] if first.code.code == "69548-6" else ""
             said.setdefault(name, {}).update(grouped(conversion.entries, lambda _: "")[""])
     assert VARIANTS == said
 
