@@ -20,6 +20,7 @@ from inference import eligibility, fitting, packs, recalibration
 from inference.assess import Case, assess
 from inference.errors import ManifestRefused, NoKernel, PackRefused, SessionRefused
 from inference.heads import cumulative_incidence, words
+from inference.packs import Pack
 from mappings.record import PatientRecord
 
 LOGIT = 'kind = "logit"\noutput = "logit"'
@@ -314,18 +315,22 @@ def _halved(weights: list[list[float]], to: int = onnx.TensorProto.FLOAT16) -> b
     )
 
 
+def _with_variant(folder: Path, precision: str) -> Pack:
+    """The pack with half.onnx as a variant of its graph."""
+    text = (folder / "pack.toml").read_text()
+    variant = f'role = "model"\nprecision = "{precision}"\nfile = "half.onnx"\ntolerance = 0.01\n'
+    text = text.replace("\n[head]", f"\n[[variants]]\n{variant}\n[head]")
+    (folder / "pack.toml").write_text(text)
+    return packs.load(folder)
+
+
 def test_a_variant_of_another_precision_is_run_where_it_is_asked_for(tmp_path: Path):
     """fp16 inside, its own tolerance declared; its ports are the original's."""
     folder = made(
         tmp_path / "p", logistic([0.1234567, 0.1]), head=LOGIT,
         files={"half.onnx": _halved([[0.1234567], [0.1]])},
     )  # fmt: skip
-    text = (folder / "pack.toml").read_text()
-    variant = (
-        '\n[[variants]]\nrole = "model"\nprecision = "fp16"\nfile = "half.onnx"\ntolerance = 0.01\n'
-    )
-    (folder / "pack.toml").write_text(text.replace("\n[head]", f"{variant}\n[head]"))
-    pack = packs.load(folder)
+    pack = _with_variant(folder, "fp16")
     full, half = (assess(pack, [case(*PATIENT)], precision=p)[0].logit for p in (None, "fp16"))
     assert full != half
     assert pytest.approx(full, abs=5e-3) == half
@@ -335,14 +340,9 @@ def test_a_variant_that_only_a_gpu_computes_sinks_no_pack(tmp_path: Path):
     """ONNX Runtime has no bf16 MatMul on the CPU: there the pack runs as it is."""
     folder = made(
         tmp_path / "p", logistic([0.5, 0.1]), head=LOGIT,
-        files={"b.onnx": _halved([[0.5], [0.1]], onnx.TensorProto.BFLOAT16)},
+        files={"half.onnx": _halved([[0.5], [0.1]], onnx.TensorProto.BFLOAT16)},
     )  # fmt: skip
-    text = (folder / "pack.toml").read_text()
-    variant = (
-        '\n[[variants]]\nrole = "model"\nprecision = "bf16"\nfile = "b.onnx"\ntolerance = 0.05\n'
-    )
-    (folder / "pack.toml").write_text(text.replace("\n[head]", f"{variant}\n[head]"))
-    pack = packs.load(folder)
+    pack = _with_variant(folder, "bf16")
     assert 1 == len(assess(pack, [case(*PATIENT)]))
     told = [*fitting.check(pack.manifest, pack.lexicon, pack.graph)]
     assert "model loads and fits" == told[0]
