@@ -26,30 +26,39 @@ def run(console: Console, *, rounds: int, seconds: float) -> Measured:
     """Full load first, to know what half of it is; then alone and under pressure in turns."""
     alone: list[Load] = []
     pressed: list[Load] = []
+    quarter: list[Load] = []
     full: list[float] = []
     with tempfile.TemporaryDirectory(prefix="oncord-bench-") as name:
         home = Path(name)
-        with site.stage(home, workers=False, more=("[fhir]", _ARCHIVE)) as stage:
+        with (
+            site.stage(home, workers=False, more=("[fhir]", _ARCHIVE)) as stage,
+            site.ledger(f"sqlite:///{home}/ledger.db") as engine,
+        ):
             load(stage.mllp, feed("W"), connections=8, seconds=1)
             for number in range(rounds):
                 with machine.on(machine.CLIENT):
                     made = load(stage.mllp, feed(f"F{number}"), connections=_CONNECTIONS, seconds=2)
                 full.append(made.rate)
                 half = made.rate / 2
+                site.settle(engine)
                 alone.append(_half(stage.mllp, f"A{number}", half, seconds))
-                stow.write(home / "body", slices=_SLICES)
-                beside = [
-                    lambda: _send(home / "body", stage),
-                    lambda n=number: _backfill(stage, n, seconds),
-                ]
-                pressed.append(_half(stage.mllp, f"P{number}", half, seconds, *beside))
+                site.settle(engine)
+                for made_of, series, rate in ((pressed, "P", half), (quarter, "Q", half / 2)):
+                    stow.write(home / "body", slices=_SLICES)
+                    beside = [
+                        lambda: _send(home / "body", stage),
+                        lambda label=f"B{series}{number}": _backfill(stage, label, seconds),
+                    ]
+                    label = f"{series}{number}"
+                    made_of.append(_half(stage.mllp, label, rate, seconds, *beside))
+                    site.settle(engine)
                 console.print(
                     f"round {number + 1}: {half:.0f}/s: p99 alone {alone[-1].p_ms(0.99):.1f} ms, "
                     f"under pressure {pressed[-1].p_ms(0.99):.1f} ms",
                     style="dim",
                     highlight=False,
                 )
-    return _measured(full, alone, pressed, rounds)
+    return _measured(full, (alone, pressed, quarter), rounds)
 
 
 def _half(port: int, series: str, rate: float, seconds: float, *beside: Callable[[], None]) -> Load:
@@ -64,10 +73,10 @@ def _half(port: int, series: str, rate: float, seconds: float, *beside: Callable
     return made
 
 
-def _backfill(stage: Stage, number: int, seconds: float) -> None:
+def _backfill(stage: Stage, series: str, seconds: float) -> None:
     """History over one connection, as fast as it is answered, from a process of its own."""
     sender = get_context("spawn").Process(
-        target=_send_history, args=(stage.interfaces["archive"], f"B{number}", seconds)
+        target=_send_history, args=(stage.interfaces["archive"], series, seconds)
     )
     with machine.on(machine.CLIENT):
         sender.start()
@@ -85,10 +94,13 @@ def _send(body: Path, stage: Stage) -> None:
     subprocess.run(command, check=True)
 
 
-def _measured(full: list[float], alone: list[Load], pressed: list[Load], rounds: int) -> Measured:
-    names = ("alone", f"beside a STOW of {_SLICES} slices and a backfill")
+def _measured(
+    full: list[float], taken: tuple[list[Load], list[Load], list[Load]], rounds: int
+) -> Measured:
+    beside = f"beside a STOW of {_SLICES} slices and a backfill"
+    names = ("alone", beside, f"{beside}, at half of that rate")
     rows, verdicts = [], []
-    for name, loads in zip(names, (alone, pressed), strict=True):
+    for name, loads in zip(names, taken, strict=True):
         p50, p99 = (statistics.median(m.p_ms(share) for m in loads) for share in (0.5, 0.99))
         rate = statistics.median(m.rate for m in loads)
         rows.append((name, f"{rate:.0f}", f"{p50:.2f}", f"{p99:.2f}"))

@@ -15,6 +15,7 @@ from tests.bench import machine
 from workers.demo.stage import SITE, Stage
 
 PRODUCTION_NICE = 5
+_PAUSE_S = 0.5
 
 
 @contextmanager
@@ -66,6 +67,16 @@ def one(engine: Engine, query: str, **values: Any) -> Any:
 def messages(engine: Engine) -> int:
     """Stored HL7 messages."""
     return int(one(engine, "SELECT count(*) FROM inbound WHERE door = 'mllp'"))
+
+
+def settle(engine: Engine) -> None:
+    """Wait until the journal is moved: until the tables have no more messages than a while ago.
+
+    What comes then is a burst of its own, as after any pause of the senders.
+    """
+    before = -1
+    while before != (before := messages(engine)):
+        time.sleep(_PAUSE_S)
 
 
 def open_jobs(engine: Engine) -> int:
