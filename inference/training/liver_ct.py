@@ -11,31 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from inference.training.cohorts import volume
+from inference.training.cohorts.studies.liver import FOUR_PHASES
 from inference.training.cohorts.volume import Render, Scanner
 
-GRID = (24, 48, 48)
-SPACING_MM = (4.0, 4.0, 4.0)
-_CORE_HU = np.array([-10, 20, -4, -14], np.float32)
-ANATOMY = volume.Anatomy(
-    channels=("NC", "AP", "PV", "DL"),
-    grid=GRID,
-    spacing_mm=SPACING_MM,
-    level=np.array([55, 70, 110, 92], np.float32),
-    level_sd=(5, 6, 8, 7),
-    vessel=np.array([-8, 15, 45, 30], np.float32),
-    core=_CORE_HU,
-    core_effects=np.array([[0, 9, -3, -9], [0, 0, 0, 0]], np.float32),
-    rim=np.array([0, 0.2, 1, 1], np.float32),
-    rim_base=26.0,
-    rim_slopes=(0.0, 7.0),
-    nuisance=8.0,
-    distractors=(
-        np.array([-42, -50, -75, -62], np.float32),  # cyst
-        np.array([-8, 12, 22, 24], np.float32),  # hemangioma: fills in and stays
-        np.array([0, 30, 2, 0], np.float32),  # arterial enhancement without wash-out
-        _CORE_HU,  # wash-out mimic: no rim, its own random wash-out
-    ),
-)
+GRID, SPACING_MM = FOUR_PHASES.grid, FOUR_PHASES.spacing_mm
 
 
 def render(
@@ -50,5 +29,5 @@ def render(
 ) -> Render:
     """Render one study: w1 is the wash-out of the real lesion, w2 the strength of its rim."""
     return volume.render(
-        rng, ANATOMY, (w1, w2), scanner, measure=measure, channels=phases, erased=erased
+        rng, FOUR_PHASES, (w1, w2), scanner, measure=measure, channels=phases, erased=erased
     )
