@@ -19,6 +19,7 @@ from inference.session import Onnx, Port, Session
 from inference.toml_table import OPEN
 
 CARD = "card.md"
+_MATRIX = 2  # axes of (patients, columns)
 _MODALITIES = ("labs", "demographics")
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _ROLE = re.compile(r"[^a-z0-9]+")
@@ -185,10 +186,11 @@ transform = "identity"
 def _result(role: str, outputs: Mapping[str, Port]) -> Iterator[str]:
     """The head, as far as names and shapes tell it."""
     numbers = {name: port for name, port in outputs.items() if port.real}
-    classes = {n: p for n, p in numbers.items() if len(p.shape) == 2 and p.shape[1] != 1}  # noqa: PLR2004
+    matrices = {n: p for n, p in numbers.items() if len(p.shape) == _MATRIX}
+    classes = {n: p for n, p in matrices.items() if p.shape[1] != 1}
     output = next(iter(classes or numbers), OPEN)
     kind = "probabilities" if classes else "logit"
-    if numbers and len(numbers[output].shape) > 2:  # noqa: PLR2004
+    if numbers and len(numbers[output].shape) > _MATRIX:
         kind = f"{OPEN}: hazards or additive_logit, with their other keys"
     width = (classes[output].shape[1] if classes else None) or 2
     yield f"""

@@ -137,7 +137,7 @@ def _bands(t: Table, key: str) -> tuple[_Band, ...]:
     what = "bands of [from years, to years, low, high], each rising"
     made = []
     for band in t.raw(key, what):
-        if len(band) != 4 or not (band[0] < band[1] and 0 < band[2] < band[3]):  # noqa: PLR2004
+        if len(band) != 4 or not (band[0] < band[1] and 0 < band[2] < band[3]):  # noqa: PLR2004  as `what` says
             raise t.refuse(key, what)
         made.append(_Band(*map(float, band)))
     return tuple(made)

@@ -126,7 +126,8 @@ def _read(frame: bytes, control_id: str) -> Answer:
     for line in frame.replace(b"\n", b"\r").split(b"\r"):
         if line.startswith(b"MSA" + separator):
             fields = line.split(separator)
-            if len(fields) > 2 and fields[2].decode("utf-8", "replace").strip() == control_id:  # noqa: PLR2004
+            sent = fields[2] if len(fields) > 2 else None  # noqa: PLR2004  MSA-2
+            if sent is not None and sent.decode("utf-8", "replace").strip() == control_id:
                 return Answer(fields[1].decode("ascii", "replace").strip().upper())
             raise OutcomeUnknown("an answer to another message came")
     raise OutcomeUnknown("an answer without MSA came")

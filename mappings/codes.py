@@ -103,7 +103,7 @@ _PLACES = ("0123456789", "1576283094", "5803796142", "8916043527", "9453126870",
 
 def is_snomed(code: str) -> bool:
     """Whether a text is the identifier of a SNOMED CT concept: its partition and check digit."""
-    if not (code.isascii() and code.isdigit() and 6 <= len(code) <= 18):  # noqa: PLR2004
+    if not (code.isascii() and code.isdigit() and 6 <= len(code) <= 18):  # noqa: PLR2004  digits of an SCTID
         return False
     check = 0
     for place, digit in enumerate(reversed(code)):

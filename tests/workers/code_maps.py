@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import orjson
+from sqlalchemy import text
+from whole_line import Line
+
+from interop.ledger import messages
+from interop.ledger.engine import reading
 from workers.codes import COLUMNS
 
 HEAD = ",".join(COLUMNS) + "\n"
@@ -18,3 +24,15 @@ def written(folder: Path, name: str, *rows: str, head: str = HEAD) -> Path:
     path.write_text(head + "".join(rows), "utf-8")
     os.utime(path, ns=(before + 1_000_000_000, before + 1_000_000_000))
     return path
+
+
+def queued(line: Line) -> list[str]:
+    """Control ids of the messages whose replay waits."""
+    query = text("SELECT refs FROM job WHERE stage = 'ingest' AND state = 'ready'")
+    with reading(line.parts.engine) as connection:
+        refs = [
+            orjson.loads(r) if isinstance(r, str) else r
+            for r in connection.execute(query).scalars()
+        ]
+        bodies = [messages.get(connection, ref["inbound"]).body for ref in refs]
+    return sorted(body.split(b"|")[9].decode() for body in bodies)

@@ -6,15 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import orjson
 import pytest
-from code_maps import HEAD, written
-from sqlalchemy import text
+from code_maps import HEAD, queued, written
 from structlog.testing import capture_logs
 from whole_line import Line
 
 from interop.ledger import entries as record_rows
-from interop.ledger import messages, results
+from interop.ledger import results
 from interop.ledger.engine import reading
 from mappings.record import Code, Entry, PatientRecord, Quantity
 from mappings.site import Site
@@ -157,18 +155,6 @@ def has_afp(line: Line, who: Chart) -> bool:
     assert row is not None
     [found] = [i["present"] for i in row.body["inputs"] if i["input"] == "AFP"]
     return bool(found)
-
-
-def queued(line: Line) -> list[str]:
-    """Control ids of the messages whose replay waits."""
-    query = text("SELECT refs FROM job WHERE stage = 'ingest' AND state = 'ready'")
-    with reading(line.parts.engine) as connection:
-        refs = [
-            orjson.loads(r) if isinstance(r, str) else r
-            for r in connection.execute(query).scalars()
-        ]
-        bodies = [messages.get(connection, ref["inbound"]).body for ref in refs]
-    return sorted(body.split(b"|")[9].decode() for body in bodies)
 
 
 def test_a_mended_code_becomes_the_record(either: Line, who: Chart):

@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import code_maps
-import orjson
 import pytest
-from sqlalchemy import text
 from whole_line import Line
 
-from interop.ledger import messages
-from interop.ledger.engine import reading
 from mappings.record import Coded, PatientRecord, Quantity
 from workers import unmapped
 from workers.codes import COLUMNS, BadCodeMap, Senders, read
@@ -91,18 +87,6 @@ def observed(line: Line, who: Chart) -> list[Quantity | Coded]:
     return [value for value in values if isinstance(value, Quantity | Coded)]
 
 
-def queued(line: Line) -> list[str]:
-    """Control ids of the messages whose replay waits."""
-    query = text("SELECT refs FROM job WHERE stage = 'ingest' AND state = 'ready'")
-    with reading(line.parts.engine) as connection:
-        refs = [
-            orjson.loads(r) if isinstance(r, str) else r
-            for r in connection.execute(query).scalars()
-        ]
-        bodies = [messages.get(connection, ref["inbound"]).body for ref in refs]
-    return sorted(body.split(b"|")[9].decode() for body in bodies)
-
-
 def listed(line: Line) -> list[tuple[str, str, str, str, bool]]:
     """System, code, question, reason and whether it is mended, of each line of the work list."""
     items = unmapped.listed(line.parts)
@@ -123,7 +107,7 @@ def test_a_number_without_a_unit_gets_the_one_that_is_declared(either: Line, who
     line.settle()
     assert ("unit", "", f"{LOINC}|1834-1", "no unit sent", True) in listed(line)
     assert 1 == unmapped.replay_mended(line.parts)
-    assert ["T1"] == queued(line)
+    assert ["T1"] == code_maps.queued(line)
     line.settle()
     assert {"ng/mL", None} == {v.unit for v in observed(line, who) if isinstance(v, Quantity)}
     assert [("unit", "", f"{LOINC}|1751-7", "no unit sent", False)] == listed(line)
@@ -145,7 +129,7 @@ def test_an_answer_is_mapped_for_its_question_alone(either: Line, who: Chart):
     written(line.parts.settings.data_dir, POSITIVE)
     line.settle()
     assert 1 == unmapped.replay_mended(line.parts)
-    assert ["T1"] == queued(line)
+    assert ["T1"] == code_maps.queued(line)
     line.settle()
     assert [("L", "1", "http://snomed.info/sct|13920009", why, False)] == listed(line)
     found = {v.codes[0].code for v in observed(line, who) if isinstance(v, Coded)}
