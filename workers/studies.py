@@ -21,7 +21,7 @@ from interop.ledger.engine import reading, writing
 from interop.ledger.jobs import Claim, NewJob
 from mappings.conversion import Conversion
 from mappings.dicom import part10, series_choice, study
-from mappings.dicom.volume import pixel_digest
+from mappings.dicom.pixels import pixel_digest
 from mappings.errors import MappingError
 from mappings.persons import claim as claim_of
 from mappings.record import Entry, Origin, PatientRecord, Source

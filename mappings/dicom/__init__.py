@@ -1,1 +1,1 @@
-"""DICOM: what studies and series are, and CT volumes of them. Storing and sending is interop's."""
+"""DICOM: what studies and series are; volumes and segments of CT. Storing is interop's."""

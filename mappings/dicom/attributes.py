@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom import Sequence as DicomSequence
 
 from mappings.record import When
 from mappings.zones import local_offset
@@ -32,6 +33,12 @@ def raw(dataset: Dataset, keyword: str) -> Any:
         return dataset.get(keyword)
     except Exception:  # noqa: BLE001  third-party parser of untrusted bytes converts on access
         return None
+
+
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """The items of a sequence; none where it is absent or no sequence."""
+    found = raw(dataset, keyword)
+    return list(found) if isinstance(found, DicomSequence) else []
 
 
 def numbers(dataset: Dataset, keyword: str, count: int) -> NDArray[np.float64] | None:

@@ -17,6 +17,7 @@ import numpy as np
 from pydicom import Dataset
 
 from mappings.dicom.attributes import number, numbers, seconds, text
+from mappings.dicom.segmentation import is_segmentation
 from mappings.images import CT_PHASES, CtPhase, PhaseChoice
 from mappings.tables import rows
 
@@ -110,7 +111,8 @@ def _candidates(datasets: Iterable[Dataset]) -> list[Candidate]:
     """Series, and where slices share positions, the acquisitions inside them."""
     series: dict[str, list[Dataset]] = defaultdict(list)
     for dataset in datasets:
-        series[text(dataset, "SeriesInstanceUID")].append(dataset)
+        if not is_segmentation(dataset):  # outlines of a series, never one to choose
+            series[text(dataset, "SeriesInstanceUID")].append(dataset)
     made: list[Candidate] = []
     for uid, instances in sorted(series.items()):
         places = [text(d, "ImagePositionPatient") for d in instances]

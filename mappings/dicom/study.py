@@ -14,7 +14,7 @@ from pydicom import Dataset
 from mappings import identity, keys
 from mappings.codes import system_uri
 from mappings.conversion import Conversion, Finding
-from mappings.dicom.attributes import moment, raw, text
+from mappings.dicom.attributes import items, moment, text
 from mappings.errors import BadField, NoPatientIdentifier
 from mappings.record import Code, Entry, Identifier, Source
 from mappings.site import Site
@@ -66,7 +66,7 @@ def entries(datasets: Iterable[Dataset], *, site: Site, source: Source) -> Conve
 def patient(dataset: Dataset, site: Site) -> Identifier | None:
     """(0010,0020) with its issuer, or None."""
     universal = ""
-    for item in raw(dataset, "IssuerOfPatientIDQualifiersSequence") or ():
+    for item in items(dataset, "IssuerOfPatientIDQualifiersSequence"):
         names = identity.hd_names(
             "", text(item, "UniversalEntityID"), text(item, "UniversalEntityIDType")
         )
@@ -77,7 +77,7 @@ def patient(dataset: Dataset, site: Site) -> Identifier | None:
 
 
 def _procedure(found: list[Dataset]) -> Code | None:
-    for item in raw(found[0], "ProcedureCodeSequence") or ():
+    for item in items(found[0], "ProcedureCodeSequence"):
         code, scheme = text(item, "CodeValue"), text(item, "CodingSchemeDesignator")
         if code:
             return Code(system_uri(scheme), code, text(item, "CodeMeaning"))

@@ -12,9 +12,10 @@ from pydicom.uid import RLELossless
 
 from mappings.dicom.ct import ct_study
 from mappings.dicom.part10 import read
+from mappings.dicom.pixels import pixel_digest
 from mappings.dicom.series_choice import choose
 from mappings.dicom.study import entries
-from mappings.dicom.volume import pixel_digest, volume
+from mappings.dicom.volume import volume
 from mappings.errors import (
     BadField,
     NoPatientIdentifier,
