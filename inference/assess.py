@@ -5,25 +5,26 @@ Whether a case may be assessed was decided in `eligibility`; what it rests on is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference import chain, features, heads, sources, tensors, tokens
+from inference import chain, embeddings, features, heads, roi, slides, sources, tensors, tokens
 from inference.chain import Given
-from inference.errors import UnusableVolume
+from inference.errors import UnusableSlide, UnusableVolume
 from inference.features import Features, Missing
 from inference.heads import Told
-from inference.manifest import Precision
+from inference.manifest import CT, CtInput, Precision
 from inference.packs import Pack
 from inference.prediction import Prediction, UsedInstance
-from inference.session import Provider
+from inference.session import Provider, Session
+from inference.slides import Bag
 from inference.tensors import CtTensor
 from inference.tokens import Tokens
-from mappings.images import CtStudy
+from mappings.images import CtStudy, InstanceRef, Slide
 from mappings.record import PatientRecord
 
 Float = NDArray[np.float64]
@@ -37,12 +38,14 @@ class Case:
         record: Folded as of `as_of`.
         ct: The index study, or None: its score is then left out.
         t0: Index time.
+        slides: Of any stain.
     """
 
     record: PatientRecord
     ct: CtStudy | None
     t0: datetime
     as_of: datetime
+    slides: tuple[Slide, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +54,22 @@ class _Prepared:
     features: Features
     tokens: Tokens | None
     ct: CtTensor | None
+    bags: Mapping[str, Bag]
+    images: Mapping[str, str]
     missing: tuple[Missing, ...]
 
     @property
     def given(self) -> Given:
         """As the graphs read it."""
         read = self.features
-        return Given(numbers=read.numbers, findings=read.findings, tokens=self.tokens, ct=self.ct)
+        return Given(
+            numbers=read.numbers,
+            findings=read.findings,
+            tokens=self.tokens,
+            ct=self.ct,
+            bags=self.bags,
+            images=self.images,
+        )
 
 
 def assess(
@@ -70,12 +82,12 @@ def assess(
 
     Raises:
         SessionRefused: a graph does not load, not where it was asked to run, or gives no figures.
-        UnusableVolume: a study cannot be read, without which the pack gives no result.
+        UnusableImage: images cannot be read, without which the pack gives no result.
     """
     if not cases:
         return []
-    prepared = [_prepare(pack, c) for c in cases]
     graphs = chain.sessions(pack, provider, precision)
+    prepared = [_prepare(pack, c, graphs) for c in cases]
     made = chain.run(pack, graphs, [p.given for p in prepared])
     told = heads.tell(pack.manifest, made)
     ran_on = graphs[pack.manifest.head.graph].providers[0]
@@ -91,21 +103,24 @@ def outputs(pack: Pack, case: Case, precision: Precision | None = None) -> dict[
     Raises:
         SessionRefused: as `assess`.
     """
-    given = _prepare(pack, case).given
-    made = chain.run(pack, chain.sessions(pack, "cpu", precision), [given])
+    graphs = chain.sessions(pack, "cpu", precision)
+    made = chain.run(pack, graphs, [_prepare(pack, case, graphs).given])
     return {name: found[0] for name, found in made.items()}
 
 
-def _prepare(pack: Pack, case: Case) -> _Prepared:
+def _prepare(pack: Pack, case: Case, graphs: Mapping[str, Session]) -> _Prepared:
     read = features.read(pack.manifest, pack.lexicon, case.record, case.t0, case.as_of)
-    tensor, missing = _ct(pack, case)
+    tensor, missing = _ct(pack, case, graphs)
+    bags, unseen = _bags(pack, case)
     words, cut = _tokens(pack, read)
     return _Prepared(
         case=case,
         features=read,
         tokens=words,
         ct=tensor,
-        missing=(*read.missing, *missing, *cut),
+        bags=bags,
+        images=_digests(pack, case, tensor, bags, graphs),
+        missing=(*read.missing, *missing, *unseen, *cut),
     )
 
 
@@ -122,22 +137,72 @@ def _tokens(pack: Pack, read: Features) -> tuple[Tokens | None, list[Missing]]:
     return made, [Missing(input=report.id, reason=reason, handling="what follows was not read")]
 
 
-def _ct(pack: Pack, case: Case) -> tuple[CtTensor | None, list[Missing]]:
+def _ct(
+    pack: Pack, case: Case, graphs: Mapping[str, Session]
+) -> tuple[CtTensor | None, list[Missing]]:
     """The study on the pack's grid, and what of it is not there."""
-    if pack.manifest.ct is None:
+    declared = pack.manifest.ct
+    if declared is None:
         return None, []
     try:
         if case.ct is None:
             raise UnusableVolume("ct", "no study that can be read")
-        tensor = tensors.ct(pack.manifest.ct, case.ct)
+        around = roi.region(declared, case.ct, pack.manifest.graphs, graphs)
+        tensor = tensors.ct(declared, case.ct, around)
     except UnusableVolume as error:
-        if pack.manifest.ct.without == "no result":
+        if declared.without == "no result":
             raise
         return None, [Missing(input="ct", reason=error.reason, handling=_LEFT_OUT)]
     return tensor, [
         Missing(input=f"ct/{phase}", reason=why, handling="channel masked")
         for phase, why in tensor.masked.items()
     ]
+
+
+def _bags(pack: Pack, case: Case) -> tuple[dict[str, Bag], list[Missing]]:
+    """The slides as tiles, and what of them is not there or not read."""
+    bags, missing = {}, []
+    for declared in pack.manifest.slides:
+        try:
+            bag = bags[declared.id] = slides.bag(declared, case.slides)
+        except UnusableSlide as error:
+            if declared.without == "no result":
+                raise
+            missing.append(Missing(input=declared.id, reason=error.reason, handling=_LEFT_OUT))
+            continue
+        if bag.left_out:
+            reason = f"{bag.left_out} tiles beyond {declared.most_tiles}"
+            missing.append(Missing(input=declared.id, reason=reason, handling=_SPREAD))
+    return bags, missing
+
+
+_SPREAD = "evenly spread ones were read"
+
+
+def _digests(
+    pack: Pack,
+    case: Case,
+    tensor: CtTensor | None,
+    bags: Mapping[str, Bag],
+    graphs: Mapping[str, Session],
+) -> dict[str, str]:
+    """Of what was read of each kind of images, and how (`embeddings`)."""
+    found = {
+        name: embeddings.digest(bag.declared, (i.sha256 for i in _of_stain(case, bag)))
+        for name, bag in bags.items()
+    }
+    declared = pack.manifest.ct
+    if tensor is not None and declared is not None and case.ct is not None:
+        finder = graphs[declared.segmenter.role].digest if declared.segmenter else ""
+        series = (f"{c.phase} {c.series_instance_uid}" for c in case.ct.choices)
+        outlined = (s.instance.sha256 for s in roi.outlined(declared, case.ct))
+        read = (*(i.sha256 for i in case.ct.instances), *series, *outlined, finder)
+        found[CT] = embeddings.digest((declared, sorted(tensor.masked)), read)
+    return found
+
+
+def _of_stain(case: Case, bag: Bag) -> Iterator[InstanceRef]:
+    return (i for s in case.slides if s.stain == bag.declared.stain for i in s.instances)
 
 
 _LEFT_OUT = "left out, and the graphs are told so"
@@ -148,16 +213,14 @@ def _strange(pack: Pack, p: _Prepared, made: Mapping[str, Float], row: int) -> t
     reference = pack.manifest.reference
     if reference is None:
         return (_NO_REFERENCE,)
-    values, blank = dict(p.features.numbers), sources.blank_without_study(pack.manifest)
-    for name, found in made.items():
-        if p.ct is not None or name.partition(".")[0] not in blank:
-            values |= {f"{name}/{i}": float(v) for i, v in enumerate(found[row].ravel())}
+    of_graphs = _given_by_graphs(pack, p.given, made, row, reference.names)
+    known = {**p.features.numbers, **of_graphs}
     reasons = [
         f"{name} is far outside what the model was trained on"
         for name, centre, spread in zip(
             reference.names, reference.centre, reference.spread, strict=True
         )
-        if name in values and abs(values[name] - centre) > reference.limit * spread
+        if name in known and abs(known[name] - centre) > reference.limit * spread
     ]
     for phase, (low, high) in reference.phase_hu.items():
         if p.ct is not None and phase in p.ct.mean_hu and not low <= p.ct.mean_hu[phase] <= high:
@@ -165,6 +228,22 @@ def _strange(pack: Pack, p: _Prepared, made: Mapping[str, Float], row: int) -> t
     if p.features.findings is not None and _unread(p, reference.min_findings):
         reasons.append("the report names too few findings that the model knows")
     return tuple(reasons)
+
+
+def _given_by_graphs(
+    pack: Pack, given: Given, made: Mapping[str, Float], row: int, names: Sequence[str]
+) -> dict[str, float]:
+    """`ROLE.OUTPUT/N`, but for graphs that say nothing of a patient without some images."""
+    absent = [images for images in pack.manifest.images if not given.has(images)]
+    blank = {role for images in absent for role in sources.blank_without(pack.manifest, images)}
+    known = {}
+    for name in names:
+        output, _, number = name.rpartition("/")
+        if output in made and output.partition(".")[0] not in blank:
+            found = made[output][row].ravel()
+            if int(number) < len(found):
+                known[name] = float(found[int(number)])
+    return known
 
 
 _NO_REFERENCE = (
@@ -198,7 +277,7 @@ def _prediction(
         baseline_logit=told.baseline_logit,
         contributions_logit=told.contributions_logit,
         used=p.features.used,
-        instances=_instances(p),
+        instances=_instances(p, m.ct),
         missing=p.missing,
         at_range_end=p.features.comparators,
         ood_reasons=strange,
@@ -209,11 +288,16 @@ def _prediction(
     )
 
 
-def _instances(p: _Prepared) -> tuple[UsedInstance, ...]:
-    """Instances of the phases that were read; without a pixel digest the stored bytes' stands."""
-    if p.ct is None or p.case.ct is None:
-        return ()
-    read = {c.series_instance_uid for c in p.case.ct.choices if c.phase not in p.ct.masked}
+def _instances(p: _Prepared, declared: CtInput | None) -> tuple[UsedInstance, ...]:
+    """Instances that were read; without a pixel digest the stored bytes' stands."""
+    read: list[InstanceRef] = []
+    if p.ct is not None and p.case.ct is not None and declared is not None:
+        series = {c.series_instance_uid for c in p.case.ct.choices if c.phase not in p.ct.masked}
+        read += [i for i in p.case.ct.instances if not series or i.series_instance_uid in series]
+        # What was outlined stands in tags beside the pixels: another code is another input.
+        objects = {s.instance for s in roi.outlined(declared, p.case.ct)}
+        read += [replace(one, pixel_sha256=one.sha256) for one in objects]
+    read += [i for bag in p.bags.values() for i in _of_stain(p.case, bag)]
     return tuple(
         UsedInstance(
             sop_instance_uid=i.sop_instance_uid,
@@ -222,6 +306,5 @@ def _instances(p: _Prepared) -> tuple[UsedInstance, ...]:
             sop_class_uid=i.sop_class_uid,
             pixel_sha256=i.pixel_sha256 or i.sha256,
         )
-        for i in p.case.ct.instances
-        if not read or i.series_instance_uid in read
+        for i in read
     )

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference import fitting, session, sources
-from inference.errors import SessionRefused
+from inference import embeddings, fitting, session, sources, tiles
 from inference.manifest import CT, Graph, Precision
 from inference.packs import Pack
 from inference.session import Provider, Session
+from inference.slides import Bag
 from inference.sources import Source
 from inference.tensors import CtTensor
 from inference.tokens import Tokens
 
 Float = NDArray[np.float32]
+Outputs = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +31,20 @@ class Given:
         findings: Finding → 1, -1 or 0; None without a report.
         tokens: Of the report; None without one, or where the pack reads none.
         ct: On the pack's grid; None without a study.
+        bags: Id of slides → their tiles; those that are not there are not in it.
+        images: Modality of images → digest of what was read of them and how (`embeddings`).
     """
 
     numbers: Mapping[str, float]
     findings: Mapping[str, int] | None
     tokens: Tokens | None
     ct: CtTensor | None
+    bags: Mapping[str, Bag]
+    images: Mapping[str, str]
+
+    def has(self, images: str) -> bool:
+        """Whether images of this modality are there."""
+        return self.ct is not None if images == CT else images in self.bags
 
 
 def sessions(
@@ -58,44 +67,84 @@ def sessions(
     return made
 
 
-def run(
-    pack: Pack, graphs: Mapping[str, Session], given: Sequence[Given]
-) -> dict[str, NDArray[np.float64]]:
+def run(pack: Pack, graphs: Mapping[str, Session], given: Sequence[Given]) -> Outputs:
     """Every output of every graph as `ROLE.OUTPUT`, a row for each case.
 
-    An encoder that reads voxels runs for those who have a study; the others' rows are 0, which the
-    next graph does not read.
+    An encoder that reads pixels runs for those who have the images; the others' rows are 0, which
+    the next graph does not read. What finds the region of interest ran before (`roi`).
 
     Raises:
         SessionRefused: a feed does not fit, or a graph gives what is no number.
     """
-    made: dict[str, NDArray[np.float64]] = {}
-    head = pack.manifest.head.graph
+    made: Outputs = {}
+    finds = pack.manifest.ct.segmenter if pack.manifest.ct else None
     for n, graph in enumerate(pack.manifest.graphs):
-        parsed = _parsed(pack, graph, n)
-        images = any(s.kind == "volume" for one in parsed.values() for s in one)
-        rows = list(range(len(given)))
-        if images and graph.role != head:
-            # Without any, one blank row tells how wide the outputs are.
-            rows = [i for i in rows if given[i].ct is not None] or rows[:1]
-        feeds = {
-            name: _joined(pack, of, given, rows, made, graphs[graph.role], name)
-            for name, of in parsed.items()
-        }
-        for name, found in graphs[graph.role].run(**feeds).items():
-            if not graphs[graph.role].outputs[name].real or not found.ndim:
-                continue  # a label beside probabilities, or a constant of the whole batch
-            if len(found) != len(rows):
-                raise SessionRefused(graph.role, f"gave {name} without a row for each case")
-            whole = np.zeros((len(given), *found.shape[1:]))
-            kept = [k for k, i in enumerate(rows) if not images or _reads(given[i], graph, head)]
-            whole[[rows[k] for k in kept]] = found[kept]
-            made[f"{graph.role}.{name}"] = whole
+        if finds is not None and graph.role == finds.role:
+            continue
+        session, tiled = graphs[graph.role], sources.tiles_of(graph, pack.manifest)
+        if tiled is not None:
+            found = _of_tiles(pack, session, tiled, given)
+        else:
+            found = _of_cases(pack, graph, _parsed(pack, graph, n), given, made, session)
+        made |= {f"{graph.role}.{name}": figures for name, figures in found.items()}
     return made
 
 
-def _reads(one: Given, graph: Graph, head: str) -> bool:
-    return one.ct is not None or graph.role == head
+def _of_tiles(pack: Pack, session: Session, slides: str, given: Sequence[Given]) -> Outputs:
+    """A graph that runs on tiles: outputs (B, tiles, ...)."""
+    nothing = tiles.blank(session, pack.manifest.slides_of(slides).tile_px)
+    found = []
+    for one in given:
+        bag = one.bags.get(slides)
+        found.append(nothing if bag is None else _embedded(session, one.images[slides], bag))
+    return tiles.laid(found, tiles.longest([one.bags.get(slides) for one in given]))
+
+
+def _embedded(session: Session, digest: str, bag: Bag) -> embeddings.Outputs:
+    key = embeddings.key(session, digest)
+    found = embeddings.kept.get(key)
+    if found is None:
+        found = tiles.embed(session, bag)
+        embeddings.kept.put(key, found)
+    return found
+
+
+def _of_cases(
+    pack: Pack,
+    graph: Graph,
+    fed: Mapping[str, Sequence[Source]],
+    given: Sequence[Given],
+    made: Outputs,
+    session: Session,
+) -> Outputs:
+    """A graph that runs on patients: outputs with a row for each, 0 where it did not run."""
+    rows = list(range(len(given)))
+    used = [s for of in fed.values() for s in of]
+    encodes = graph.role != pack.manifest.head.graph
+    if encodes and any(s.kind in sources.PIXELS for s in used):
+        rows = [i for i in rows if given[i].ct is not None]
+    keys = {}
+    if encodes and all(s.of == CT for s in used):
+        keys = {i: embeddings.key(session, given[i].images[CT]) for i in rows}
+    found = {i: kept for i, key in keys.items() if (kept := embeddings.kept.get(key)) is not None}
+    asked = [i for i in rows if i not in found]
+    if not asked and not found:
+        asked = [0]  # a blank row tells how wide the outputs are
+    if asked:
+        feeds = {
+            name: _joined(pack, of, given, asked, made, session, name) for name, of in fed.items()
+        }
+        outputs = session.figures(len(asked), **feeds)
+        found |= {i: {name: of[n] for name, of in outputs.items()} for n, i in enumerate(asked)}
+        for i in asked:
+            if i in keys:
+                embeddings.kept.put(keys[i], found[i])
+    whole: Outputs = {}
+    for name, one in next(iter(found.values())).items():
+        whole[name] = np.zeros((len(given), *one.shape))
+        for i in rows:
+            whole[name][i] = found[i][name]
+    return whole
 
 
 def _parsed(pack: Pack, graph: Graph, number: int) -> dict[str, list[Source]]:
@@ -112,7 +161,7 @@ def _joined(
     of: Sequence[Source],
     given: Sequence[Given],
     rows: Sequence[int],
-    made: Mapping[str, NDArray[np.float64]],
+    made: Outputs,
     graph: Session,
     name: str,
 ) -> NDArray[Any]:
@@ -120,7 +169,7 @@ def _joined(
     parts = [
         made[f"{s.of}.{s.output}"][list(rows)]
         if s.kind == "graph"
-        else _of_cases(pack, s, [given[i] for i in rows])
+        else _of(pack, s, [given[i] for i in rows])
         for s in of
     ]
     # A graph above may give one number a case without an axis of its own.
@@ -133,17 +182,19 @@ def _joined(
     return np.ascontiguousarray(whole, dtype=port.dtype)
 
 
-def _of_cases(pack: Pack, source: Source, cases: Sequence[Given]) -> Float | NDArray[np.int64]:
+def _of(pack: Pack, source: Source, cases: Sequence[Given]) -> Float | NDArray[np.int64]:
     """(B, ...) of one source."""
-    match source.kind:
-        case "volume" | "phases":
-            return _images(pack, source, cases)
-        case "tokens" | "token_mask":
-            return _tokens(pack, source, cases)
-        case "findings":
-            return np.stack([finding_vector(pack, c.findings) for c in cases])
-        case "present":
-            return np.array([[present(pack, source.of, c)] for c in cases], np.float32)
+    if source.kind == "present":
+        return np.array([[present(pack, source.of, c)] for c in cases], np.float32)
+    if source.kind in sources.TILED:
+        laid = tiles.mask if source.kind == "tile_mask" else tiles.position
+        return laid([case.bags.get(source.of) for case in cases])
+    if source.of in pack.manifest.images:
+        return _images(pack, source, cases)
+    if source.kind in sources.TOKENS:
+        return _tokens(pack, source, cases)
+    if source.kind == "findings":
+        return np.stack([finding_vector(pack, c.findings) for c in cases])
     ids = [source.of]
     if source.kind in ("values", "mask"):
         ids = [i.id for i in pack.manifest.numeric(source.of)]
@@ -152,13 +203,17 @@ def _of_cases(pack: Pack, source: Source, cases: Sequence[Given]) -> Float | NDA
 
 
 def _images(pack: Pack, source: Source, cases: Sequence[Given]) -> Float:
-    declared = pack.manifest.ct
-    assert declared is not None  # the manifest was checked
-    if source.kind == "phases":
-        blank = np.zeros(len(declared.phases), np.float32)
-        return np.stack([blank if c.ct is None else c.ct.phases for c in cases])
-    blank = np.zeros((len(declared.phases), *declared.grid), np.float32)
-    return np.stack([blank if c.ct is None else c.ct.voxels for c in cases])
+    blank = np.zeros([n or 1 for n in sources.shape(source, pack.manifest, None)], np.float32)
+    return np.stack([blank if c.ct is None else _part(source, c.ct) for c in cases])
+
+
+def _part(source: Source, read: CtTensor) -> Float:
+    match source.kind:
+        case "volume":
+            return read.voxels
+        case "region":
+            return read.mask
+    return read.phases
 
 
 def _tokens(pack: Pack, source: Source, cases: Sequence[Given]) -> NDArray[np.int64]:
@@ -185,8 +240,8 @@ def finding_vector(pack: Pack, findings: Mapping[str, int] | None) -> Float:
 
 def present(pack: Pack, modality: str, one: Given) -> bool:
     """Whether anything of a modality is there."""
-    if pack.manifest.ct is not None and modality == CT:
-        return one.ct is not None
+    if modality in pack.manifest.images:
+        return one.has(modality)
     if any(i.id in one.numbers for i in pack.manifest.numeric(modality)):
         return True
     reports = any(i.modality == modality for i in pack.manifest.of_kind("report"))

@@ -1,16 +1,14 @@
 """A pack's own test: its examples, run as any case is, must give what the pack says they give.
 
-An example is JSON: entries of a record, a CT on a grid, times, and the expected figures. It is
-data of the pack and verified with it.
+An example is JSON: entries of a record, images (`example_images`), times, and the expected figures.
+It is data of the pack and verified with it.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -18,14 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference import features
+from inference import example_images, features
 from inference.assess import Case, assess, outputs
 from inference.errors import PackRefused
 from inference.manifest import Precision
 from inference.packs import Pack
 from inference.prediction import Outcome, Prediction
 from inference.session import Provider
-from mappings.images import CtPhase, CtStudy, InstanceRef, PhaseChoice, Volume
 from mappings.record import Code, Entry, Identifier, PatientRecord, Source
 from mappings.record_json import to_json, value_from_json, when_from_json
 
@@ -182,7 +179,8 @@ def case_to_json(case: Case) -> dict[str, Any]:
         "as_of": case.as_of.isoformat(),
         "t0": case.t0.isoformat(),
         "entries": [_entry_to_json(e) for e in case.record.entries],
-        "ct": None if case.ct is None else _ct_to_json(case.ct),
+        "ct": None if case.ct is None else example_images.ct_to_json(case.ct),
+        "slides": [example_images.slide_to_json(slide) for slide in case.slides],
     }
 
 
@@ -201,9 +199,10 @@ def case_from_json(body: Mapping[str, Any]) -> Case:
     entries = [_entry(e, as_of, i) for i, e in enumerate(body["entries"], 1)]
     return Case(
         record=PatientRecord.of(entries, as_of=as_of),
-        ct=_ct(body["ct"]) if body.get("ct") else None,
+        ct=example_images.ct_of_json(body["ct"]) if body.get("ct") else None,
         t0=_moment(body["t0"]),
         as_of=as_of,
+        slides=tuple(example_images.slide_of_json(one) for one in body.get("slides", ())),
     )
 
 
@@ -241,63 +240,4 @@ def _entry(body: Mapping[str, Any], as_of: datetime, seq: int) -> Entry:
         effective=when_from_json(body["effective"]) if "effective" in body else None,
         details=body.get("details", {}),
         seq=seq,
-    )
-
-
-def _ct_to_json(study: CtStudy) -> dict[str, Any]:
-    names = list(study.phases)
-    first = study.phases[names[0]]
-    stack = np.stack([np.rint(study.phases[n].voxels) for n in names]).astype("<i2")
-    # Differences along a row are small numbers, which deflate halves once more.
-    steps = np.diff(stack, axis=-1, prepend=np.zeros_like(stack[..., :1]))
-    return {
-        "phases": names,
-        "shape": list(stack.shape),
-        "spacing_mm": list(first.spacing_mm),
-        "row_steps_int16_zlib": base64.b64encode(zlib.compress(steps.tobytes(), 9)).decode(),
-    }
-
-
-def _ct(body: Mapping[str, Any]) -> CtStudy:
-    shape = [int(n) for n in body["shape"]]
-    packed = base64.b64decode(body["row_steps_int16_zlib"])
-    # No more than the shape says, and one byte that tells of it: a few bytes may unfold to many.
-    raw = zlib.decompressobj().decompress(packed, 2 * math.prod(shape) + 1)
-    steps = np.frombuffer(raw, "<i2").reshape(shape)
-    z, y, x = body["spacing_mm"]
-    voxels = np.cumsum(steps, axis=-1, dtype=np.int16)
-    return study(body["phases"], [v.astype(np.float32) for v in voxels], (z, y, x))
-
-
-def study(
-    phases: Sequence[CtPhase],
-    voxels: Sequence[np.typing.NDArray[np.float32]],
-    spacing_mm: tuple[float, float, float],
-) -> CtStudy:
-    """An axis-parallel study of given volumes, one series and one instance a phase."""
-    z, y, x = spacing_mm
-    affine = np.array([[0, 0, x, 0], [0, y, 0, 0], [z, 0, 0, 0], [0, 0, 0, 1]], float)
-    return CtStudy(
-        study_instance_uid="2.25.1",
-        phases={
-            p: Volume(voxels=v, spacing_mm=spacing_mm, affine=affine)
-            for p, v in zip(phases, voxels, strict=True)
-        },
-        choices=tuple(
-            PhaseChoice(
-                phase=p, series_instance_uid=f"2.25.1.{i}", confidence=1.0, method="contrast-time"
-            )
-            for i, p in enumerate(phases, 1)
-        ),
-        instances=tuple(
-            InstanceRef(
-                study_instance_uid="2.25.1",
-                series_instance_uid=f"2.25.1.{i}",
-                sop_instance_uid=f"2.25.1.{i}.1",
-                sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
-                sha256=f"{i:064x}",
-            )
-            for i, _ in enumerate(phases, 1)
-        ),
-        rejected={},
     )

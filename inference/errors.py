@@ -4,7 +4,9 @@ InferenceError
 ├── PackRefused            a pack folder that must not be used; the reason says which file and why
 │   └── ManifestRefused    pack.toml or features.toml: file, key and what was expected
 ├── SessionRefused         a graph that ONNX Runtime does not place where it was asked to run
-├── UnusableVolume         a volume that cannot become the tensor a pack declares
+├── UnusableImage          images that cannot become what a pack declares; the reason says why
+│   ├── UnusableVolume     of a volume
+│   └── UnusableSlide      of a whole-slide image
 └── NotAPrediction         JSON that is no stored prediction
 
 Texts name files, keys and shapes; never a patient's name, identifier or value.
@@ -50,12 +52,27 @@ class NoKernel(SessionRefused):
     """A graph whose operators ONNX Runtime knows, but cannot compute on this provider."""
 
 
-class UnusableVolume(InferenceError):
+class UnusableImage(InferenceError):
+    """Images that cannot be brought to what the pack declares.
+
+    Attributes:
+        part: Of the pack's images: a phase, a modality.
+    """
+
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__(f"{part}: {reason}")
+        self.part, self.reason = part, reason
+
+
+class UnusableVolume(UnusableImage):
     """A volume that cannot be brought to the declared grid."""
 
     def __init__(self, phase: str, reason: str) -> None:
-        super().__init__(f"phase {phase}: {reason}")
-        self.phase, self.reason = phase, reason
+        super().__init__(f"phase {phase}", reason)
+
+
+class UnusableSlide(UnusableImage):
+    """A slide that cannot be cut into the declared tiles."""
 
 
 class NotAPrediction(InferenceError):

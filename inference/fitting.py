@@ -39,7 +39,7 @@ def check(manifest: Manifest, lexicon: Lexicon | None, graph_of: GraphOf) -> Ite
                 if (other.inputs, other.outputs) != (loaded.inputs, loaded.outputs):
                     raise SessionRefused(name, "takes or gives something else than the original")
                 yield f"{name} loads and fits"
-    _gives(manifest, graphs[manifest.head.graph].outputs)
+    _gives(manifest, graphs)
 
 
 def fit(manifest: Manifest, lexicon: Lexicon | None, graphs: Mapping[str, Session]) -> None:
@@ -50,7 +50,7 @@ def fit(manifest: Manifest, lexicon: Lexicon | None, graphs: Mapping[str, Sessio
     """
     for n in range(len(manifest.graphs)):
         _takes(manifest, lexicon, n, graphs)
-    _gives(manifest, graphs[manifest.head.graph].outputs)
+    _gives(manifest, graphs)
 
 
 def _takes(
@@ -95,7 +95,8 @@ def _shape(
     port = outputs[source.of].get(source.output)
     if port is None or not port.real:
         raise SessionRefused(source.of, f"gives no tensor {source.output}")
-    return port.shape[1:]
+    tiled = next(g for g in manifest.graphs if g.role == source.of)
+    return ((None,) if sources.tiles_of(tiled, manifest) else ()) + port.shape[1:]
 
 
 def _joined(shapes: list[Shape]) -> Shape | None:
@@ -120,17 +121,24 @@ def _fits(given: Shape, declared: Shape) -> bool:
     )
 
 
-def _gives(manifest: Manifest, outputs: Mapping[str, Port]) -> None:
-    """The head's outputs are there and of a shape that it can be read of."""
-    head = manifest.head
-    for name, shapes in heads.shapes(manifest).items():
+def _gives(manifest: Manifest, graphs: Mapping[str, Session]) -> None:
+    """What is read of graphs is there and of a shape that it can be read of."""
+    finder = manifest.ct.segmenter if manifest.ct else None
+    if finder is not None:
+        port, grid = graphs[finder.role].outputs.get(finder.output), finder.grid.size
+        shapes: list[Shape] = [grid, (1, *grid)]
+        if port is None or not port.real or not any(_fits(port.shape[1:], s) for s in shapes):
+            reason = f"gives no tensor {finder.output} of the segmenter's grid {grid}"
+            raise SessionRefused(finder.role, reason)
+    head, outputs = manifest.head, graphs[manifest.head.graph].outputs
+    for name, allowed in heads.shapes(manifest).items():
         if name not in outputs or not outputs[name].real:
             known = ", ".join(outputs)
             raise SessionRefused(
                 head.graph, f"gives no tensor {name}, but {known} (classifiers: export no ZipMap)"
             )
         found = outputs[name].shape
-        if not found or not any(_fits(found[1:], shape) for shape in shapes):
-            wanted = " or ".join(str(shape) for shape in shapes)
+        if not found or not any(_fits(found[1:], shape) for shape in allowed):
+            wanted = " or ".join(str(shape) for shape in allowed)
             reason = f"which is not {head.kind} of this pack: a case has {wanted}"
             raise SessionRefused(head.graph, f"{name} has shape {found}, {reason}")

@@ -20,10 +20,12 @@ TrainingKind = Literal["synthetic", "clinical"]
 HeadKind = Literal["additive_logit", "logit", "probabilities", "hazards"]
 CalibrationMethod = Literal["platt", "author"]
 Precision = Literal["fp16", "bf16"]
-ROI = Literal["centre of volume"]
+ROI = Literal["centre of volume", "segmentation", "segmenter"]
 Without = Literal["left out", "no result"]
-Resampling = Literal["area"]
+Resampling = Literal["area", "linear"]
 Intensity = Literal["hu", "zscore"]
+Tissue = Literal["otsu of saturation"]
+Normalisation = Literal["none", "macenko"]
 Sources = tuple[str, ...]
 
 
@@ -37,6 +39,37 @@ class TrainingData:
     seed: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where the voxels of a tensor lie.
+
+    Attributes:
+        size: Voxels along each axis; spacing_mm: between their centres.
+        orientation: Where each axis leads, a letter of S or I, P or A, L or R each.
+        resampling: `area`: mean of what lies inside of a voxel; `linear`: between the nearest.
+    """
+
+    size: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    orientation: str
+    resampling: Resampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmenter:
+    """The graph that finds the region of interest on a coarse grid around the volume's centre.
+
+    Attributes:
+        role: Of the graph; output: its (B, D, H, W) or (B, 1, D, H, W) figures on the grid.
+        threshold: From which figure on a voxel is of the region.
+    """
+
+    role: str
+    output: str
+    grid: Grid
+    threshold: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CtInput:
     """The contrast CT a pack reads, preprocessing declared as data.
@@ -44,21 +77,58 @@ class CtInput:
     Attributes:
         phases: Channel order; `required` must be there, others are masked when absent.
         min_confidence: Phase choices below are masked.
-        grid: (D, H, W) voxels of spacing_mm (z, y, x) around `roi`.
+        grid: (D, H, W) voxels around `roi`.
         hu_clip: Lower and upper HU; outside of the scanned field counts as the lower.
         without: What a case without a usable study comes to: the graphs are told so, or no result.
         intensity: `hu` as clipped, or `zscore` of each phase over its grid.
+        segments: `SCHEME|CODE` of the property types that are the region (`segmentation`).
+        segmenter: What finds it (`segmenter`).
     """
 
     phases: tuple[str, ...]
     required: tuple[str, ...]
     min_confidence: float
-    grid: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
+    grid: Grid
     hu_clip: tuple[float, float]
     intensity: Intensity
     roi: ROI
-    resampling: Resampling
+    without: Without
+    segments: tuple[str, ...] = ()
+    segmenter: Segmenter | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideInput:
+    """Whole-slide images of one stain, cut into tiles; preprocessing declared as data.
+
+    Attributes:
+        id: The modality, one of the pack's.
+        stain: As `Slide.stain`.
+        mpp: Micrometres per pixel of a tile; a finer level is averaged down to it.
+        tile_px: Edge of a tile; overlap_px: what neighbours share.
+        tissue: How tissue is told from glass.
+        tissue_mpp: At which resolution.
+        least_tissue: Share of a tile that must be tissue.
+        most_tiles: Of all slides together; of more, evenly spread ones are read.
+        normalisation: Of the stain, slide by slide.
+        reference_stains: (2, 3) optical density of the reference's two stains in R, G, B, unit
+            length (`macenko`).
+        reference_maxima: Their 99th percentiles of concentration.
+        without: What a case without such a slide comes to.
+    """
+
+    id: str
+    stain: str
+    mpp: float
+    tile_px: int
+    overlap_px: int
+    tissue: Tissue
+    tissue_mpp: float
+    least_tissue: float
+    most_tiles: int
+    normalisation: Normalisation
+    reference_stains: tuple[tuple[float, float, float], ...]
+    reference_maxima: tuple[float, ...]
     without: Without
 
 
@@ -246,6 +316,7 @@ class Manifest(Protocol):
 
     training_data: TrainingData
     ct: CtInput | None
+    slides: tuple[SlideInput, ...]
     tokens: TokenInput | None
     graphs: tuple[Graph, ...]
     variants: tuple[Variant, ...]
@@ -272,6 +343,15 @@ class Manifest(Protocol):
     def reads_findings(self) -> bool:
         """Whether there are words by which the report is read."""
         return LEXICON in {f.path for f in self.files}
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Modalities whose pixels are read."""
+        return (*((CT,) if self.ct is not None else ()), *(slides.id for slides in self.slides))
+
+    def slides_of(self, modality: str) -> SlideInput:
+        """The table of slides of a modality."""
+        return next(slides for slides in self.slides if slides.id == modality)
 
     def of_kind(self, kind: InputKind) -> tuple[Input, ...]:
         """Inputs of one kind, in the order the graphs take them."""

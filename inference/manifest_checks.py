@@ -10,6 +10,7 @@ from inference.protocol import Contrast
 from inference.toml_table import Table
 
 _CLASSES = 2
+_OF_FINDER = (sources.OVERVIEW, sources.PHASES)
 _BINARY = ("additive_logit", "logit")
 # "no synthetic data" is an honest sentence of a clinical pack.
 _SYNTHETIC = re.compile(r"(?<!no )(?<!not )(?<!without )(?<!non-)synthetic")
@@ -39,6 +40,7 @@ def _reading(m: Manifest, doc: Table) -> None:
         raise doc.refuse("pack.modalities", f"{CT} exactly where there is a table [ct]")
     if m.ct is not None and not set(m.ct.required) <= set(m.ct.phases):
         raise doc.refuse("ct.required", "some of ct.phases")
+    _slides(m, doc)
     for n, rule in enumerate(m.rules):
         asked = set(rule.test.phases) if isinstance(rule.test, Contrast) else None
         if asked is not None and (m.ct is None or asked != set(m.ct.required)):
@@ -54,26 +56,60 @@ def _reading(m: Manifest, doc: Table) -> None:
         raise doc.refuse("tokens.file", "a file of [[files]]")
 
 
+def _slides(m: Manifest, doc: Table) -> None:
+    """Slides are modalities of their own."""
+    ids = [slides.id for slides in m.slides]
+    for n, one in enumerate(ids):
+        if (
+            one in ids[:n]
+            or one == CT
+            or one not in m.modalities
+            or any(i.modality == one for i in m.inputs)
+        ):
+            raise doc.refuse(f"slides[{n}].id", "one of pack.modalities that nothing else is of")
+
+
 def _graphs(m: Manifest, doc: Table) -> None:
-    """A chain: each graph is fed by the record, the study, or graphs above it."""
+    """A chain: each graph is fed by the record, the images, or graphs above it."""
     files = {f.path for f in m.files}
     roles = [g.role for g in m.graphs]
     if len(m.graphs) > MOST_GRAPHS:
         raise doc.refuse("graphs", f"at most {MOST_GRAPHS}")
+    if m.ct is not None and m.ct.segmenter is not None and m.ct.segmenter.role not in roles[:-1]:
+        raise doc.refuse("ct.segmenter.role", "the role of a graph, but not of the last")
     for n, graph in enumerate(m.graphs):
         here = f"graphs[{n}]"
         if graph.role in roles[:n] or graph.role in {*m.modalities, sources.INPUTS, CT}:
             raise doc.refuse(f"{here}.role", "a name that nothing else has")
         if not {graph.file, *graph.external} <= files:
             raise doc.refuse(f"{here}.file", "a file of [[files]]")
-        for name, word in ((k, w) for k, words in graph.feeds.items() for w in words):
-            if sources.parse(word, m, m.graphs[:n]) is None:
-                raise doc.refuse(f"{here}.feeds.{name}", f"{sources.EXPECTED}; {word} is none")
+        _feeds(m, n, doc)
     if m.head.graph != roles[-1]:
         raise doc.refuse("head.graph", "the role of the last graph")
-    if roles[-1] in sources.blank_without_study(m):
-        # Without a study voxels and embeddings are zeros; a graph not told so would read them.
-        raise doc.refuse(f"graphs[{len(roles) - 1}].feeds", "ct.phases or ct.present, too")
+    for images in m.images:
+        if roles[-1] in sources.blank_without(m, images):
+            # Without them pixels and embeddings are zeros; a graph not told so would read them.
+            told = f"{CT}.phases" if images == CT else f"{images}.tile_mask"
+            raise doc.refuse(f"graphs[{len(roles) - 1}].feeds", f"{told} or {images}.present, too")
+
+
+def _feeds(m: Manifest, n: int, doc: Table) -> None:
+    """What one graph is fed; those that find the region, or run on tiles, are fed nothing else."""
+    graph, finder = m.graphs[n], m.ct.segmenter.role if m.ct and m.ct.segmenter else ""
+    above = tuple(g for g in m.graphs[:n] if g.role != finder)
+    fed = [(name, word) for name, words in graph.feeds.items() for word in words]
+    for name, word in fed:
+        here = f"graphs[{n}].feeds.{name}"
+        if graph.role == finder and word not in _OF_FINDER:
+            raise doc.refuse(here, f"{' or '.join(_OF_FINDER)}; {word} is neither")
+        if sources.parse(word, m, above) is None or (word == sources.OVERVIEW) > (
+            graph.role == finder
+        ):
+            raise doc.refuse(here, f"{sources.EXPECTED}; {word} is none")
+    tiled = sources.tiles_of(graph, m)
+    if tiled is not None and (len(fed) > 1 or n == len(m.graphs) - 1):
+        alone = f"{tiled}.tiles alone, and a graph below that reads on"
+        raise doc.refuse(f"graphs[{n}].feeds", alone)
 
 
 def _variants(m: Manifest, doc: Table) -> None:

@@ -83,6 +83,7 @@ class Session:
 
     Attributes:
         inputs, outputs: Name → port.
+        digest: Of the graph's bytes.
     """
 
     def __init__(self, name: str, graph: Onnx, provider: Provider = "cpu") -> None:
@@ -91,7 +92,7 @@ class Session:
         Raises:
             SessionRefused: not a graph, or not placed on the provider asked for.
         """
-        self.name, self.provider = name, provider
+        self.name, self.provider, self.digest = name, provider, graph.digest
         self._session = _open(name, graph, provider, None)
         if provider == "cuda" and "CUDAExecutionProvider" not in self.providers:
             raise SessionRefused(name, "CUDA was asked for, and the session runs on the CPU")
@@ -112,6 +113,24 @@ class Session:
             SessionRefused: a feed has another name, type or shape than the graph declares.
         """
         return dict(zip(self.outputs, _run(self.name, self._session, feeds), strict=True))
+
+    def figures(self, rows: int, **feeds: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Outputs that are measured numbers, with as many rows.
+
+        A label beside probabilities and a constant of the whole batch are passed by.
+
+        Raises:
+            SessionRefused: as `run`, or an output has other rows.
+        """
+        found = {
+            name: given
+            for name, given in self.run(**feeds).items()
+            if self.outputs[name].real and given.ndim
+        }
+        for name, given in found.items():
+            if len(given) != rows:
+                raise SessionRefused(self.name, f"gave {name} without a row for each case")
+        return found
 
 
 def _run(

@@ -32,6 +32,7 @@ from interop.ledger.jobs import Claim, NewJob
 from interop.ledger.results import NewPrediction
 from mappings.dicom import part10
 from mappings.dicom.ct import ct_study
+from mappings.dicom.segmentation import STORAGES
 from mappings.errors import ImageError
 from mappings.images import CtStudy
 from mappings.record import Coded, Entry, PatientRecord, Quantity, Text, When
@@ -132,18 +133,29 @@ class Assess:
             rows = images.of_study(connection, uid) if uid else []
         if answer.state != "ready" or answer.t0 is None:
             return Read(claim, epoch, now, answer, None)
-        case = Case(record=record, ct=self._ct(rows), t0=answer.t0, as_of=now)
+        case = Case(record=record, ct=self._ct(pack, rows), t0=answer.t0, as_of=now)
         return Read(claim, epoch, now, answer, case)
 
-    def _ct(self, rows: Sequence[Any]) -> CtStudy | None:
-        """Volumes of the index study, or None when no series of it can be used."""
-        current = [row for row in rows if row.state == "current"]
+    def _ct(self, pack: Pack, rows: Sequence[Any]) -> CtStudy | None:
+        """Volumes of the index study, or None when no series of it can be used.
+
+        With the segments that the pack asks for; where it asks for none, no SEG is read.
+        """
+        codes = pack.manifest.ct.segments if pack.manifest.ct is not None else ()
+        current = [
+            row
+            for row in rows
+            if row.state == "current" and (codes or row.sop_class_uid not in STORAGES)
+        ]
         datasets = [part10.read(self._parts.blobs.read(row.sha256)) for row in current]
         try:
-            return ct_study(datasets, images.refs(current))
+            found = ct_study(datasets, images.refs(current), codes)
         except ImageError as error:
             log.warning("assess.no_usable_series", error=type(error).__name__)
             return None
+        if codes and not found.segments:
+            log.warning("assess.no_segment", reason="; ".join(sorted(found.rejected.values())))
+        return found
 
     def _record(
         self, connection: Connection, pack: Pack, item: Read, prediction: Prediction | None

@@ -13,6 +13,7 @@ from kombu import Connection
 
 from inference import conform
 from inference.errors import PackRefused, SessionRefused
+from inference.packs import Pack
 from interop.ehr import FhirEhr, strategy_of
 from interop.errors import InteropError, JournalHeld
 from interop.ledger import jobs
@@ -115,12 +116,22 @@ def _packs(parts: Parts) -> Iterator[Finding]:
         if failed:
             text += f"; its own example {failed[0]} gives another figure"
         yield Finding("pack", not failed, text)
+        if pack.manifest.slides:
+            yield _slides(pack)
     for protocol in parts.protocols:
         if parts.pack(protocol.id) is None:
             text = f"{protocol.id} {protocol.version}: readiness only, no model is trained"
             yield Finding("pack", True, text)
     for text in parts.findings():
         yield Finding("pack", False, text)
+
+
+def _slides(pack: Pack) -> Finding:
+    """What becomes of a pack whose images nobody reads yet (ADR 15)."""
+    needed = any(slides.without == "no result" for slides in pack.manifest.slides)
+    becomes = "no patient gets a result" if needed else "every result is made without them"
+    text = f"{pack.manifest.id}: slides are not read out of studies by this version; {becomes}"
+    return Finding("pack", not needed, text)
 
 
 def _ehr(parts: Parts) -> Finding:

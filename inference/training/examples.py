@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from inference import conform
+from inference import example_images
 from inference.assess import Case
 from inference.training.liver import SyntheticPatient
 from mappings.images import CtPhase, CtStudy
@@ -38,7 +38,7 @@ def study(patient: SyntheticPatient) -> CtStudy | None:
     names: tuple[CtPhase, ...] = patient.phases  # type: ignore[assignment]
     order = ("NC", "AP", "PV", "DL")
     voxels = [patient.ct[order.index(n)].astype(np.float32) for n in names]
-    return conform.study(names, voxels, patient.spacing_mm)
+    return example_images.study(names, voxels, patient.spacing_mm)
 
 
 def entries(patient: SyntheticPatient) -> list[Entry]:

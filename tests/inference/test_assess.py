@@ -10,7 +10,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from inference import conform
+from inference import conform, example_images
 from inference.assess import Case, assess
 from inference.chain import sessions
 from inference.errors import NotAPrediction
@@ -155,7 +155,7 @@ def test_nothing_after_the_lock_is_read(
 def test_an_unlike_case_is_flagged(pack: Pack, case: Case) -> None:
     """A study of water instead of liver, and only that, is called out."""
     assert case.ct is not None
-    water = conform.study(
+    water = example_images.study(
         tuple(case.ct.phases), [v.voxels * 0 for v in case.ct.phases.values()], (4.0, 4.0, 4.0)
     )
     got = assess(pack, [case, replace(case, ct=water)])

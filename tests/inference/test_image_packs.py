@@ -10,7 +10,7 @@ import pytest
 from made_packs import case, lab, made, onnx_graph
 from onnx import NodeProto, helper
 
-from inference import conform, packs
+from inference import example_images, packs
 from inference.assess import Case, assess
 from inference.errors import ManifestRefused, UnusableVolume
 
@@ -82,7 +82,7 @@ def added(width: int) -> bytes:
 def scanned(hu: float) -> Case:
     """A patient with a study of one density."""
     voxels = np.full((2, 2, 2), hu, np.float32)
-    return replace(case(lab("CEA", "2")), ct=conform.study(["AP"], [voxels], (1, 1, 1)))
+    return replace(case(lab("CEA", "2")), ct=example_images.study(["AP"], [voxels], (1, 1, 1)))
 
 
 def test_a_graph_of_voxels_alone_gives_the_result(tmp_path: Path):

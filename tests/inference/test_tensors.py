@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import map_coordinates
 
-from inference import conform, tensors
+from inference import example_images, tensors
 from inference.errors import UnusableVolume
+from inference.manifest import Grid
 from inference.packs import Pack
 from inference.training import examples, liver
 from mappings.images import CtStudy, Volume
@@ -122,7 +124,7 @@ def test_a_steep_stack_is_refused(pack: Pack, study: CtStudy) -> None:
 
 def test_an_example_keeps_every_voxel(study: CtStudy) -> None:
     """The example format is lossless for whole HU."""
-    back = conform._ct(conform._ct_to_json(study))
+    back = example_images.ct_of_json(example_images.ct_to_json(study))
     for name, one in study.phases.items():
         assert np.array_equal(one.voxels, back.phases[name].voxels)
 
@@ -140,3 +142,67 @@ def test_a_zscore_is_of_each_phase_over_its_own_grid(pack: Pack, study: CtStudy)
         assert np.allclose(golden, made.voxels[channel], atol=1e-5)
     assert not made.voxels[3].any()
     assert hu.mean_hu == made.mean_hu
+
+
+def lps(orientation: str, index: np.ndarray, grid: Grid, centre: np.ndarray) -> np.ndarray:
+    """(n, 3) LPS millimetres of voxels, by what the letters mean: x leads to L, y to P, z to S."""
+    to = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
+    out = np.tile(centre, (len(index), 1))
+    for axis, letter in enumerate(orientation):
+        along, way = to[letter]
+        out[:, along] += way * grid.spacing_mm[axis] * (index[:, axis] - (grid.size[axis] - 1) / 2)
+    return out
+
+
+@pytest.mark.parametrize("orientation", ["SPL", "RAS", "LPS", "IAR", "ASL"])
+def test_linear_voxels_are_those_of_scipy_wherever_the_axes_lead(orientation: str) -> None:
+    """A stack with turned axes, and odd spacing: each voxel by its place."""
+    random = np.random.default_rng(3)
+    stack = random.normal(0, 50, (9, 11, 13)).astype(np.float32)
+    affine = np.array([[0, 0, -0.9, 12.0], [0, 1.1, 0, -7.5], [2.5, 0, 0, 100.0], [0, 0, 0, 1]])
+    grid = Grid((5, 4, 6), (1.3, 1.7, 0.8), orientation, "linear")
+    centre = np.array([10.9, -6.0, 101.2])
+    one = volume(stack, (2.5, 1.1, 0.9), affine)
+    made = tensors.resample(grid, "AP", one, centre, outside=-1000)
+    index = np.argwhere(np.ones(grid.size))
+    at = np.c_[lps(orientation, index, grid, centre), np.ones(len(index))] @ np.linalg.inv(affine).T
+    golden = map_coordinates(stack, at[:, :3].T, order=1, mode="nearest")
+    # scipy takes voxels as points; a voxel is scanned up to half its edge beyond its centre.
+    outside = ((at[:, :3] < -0.5) | (at[:, :3] > np.array(stack.shape) - 0.5)).any(1)
+    golden[outside] = -1000
+    assert 0 < outside.sum() < len(index)
+    assert np.allclose(golden.reshape(grid.size), made, atol=1e-3)
+
+
+@pytest.mark.parametrize("orientation", ["SPL", "RAS", "IPR"])
+def test_area_voxels_are_means_of_what_lies_inside(orientation: str) -> None:
+    """Against the mean of many points of each voxel."""
+    random = np.random.default_rng(5)
+    stack = random.normal(0, 50, (8, 8, 8)).astype(np.float32)
+    affine = np.array([[0, 0, 1.0, 0], [0, -1.0, 0, 0], [1.0, 0, 0, 0], [0, 0, 0, 1]])
+    grid = Grid((2, 3, 2), (2.0, 1.5, 2.5), orientation, "area")
+    centre = np.array([3.5, -3.5, 3.5])
+    made = tensors.resample(grid, "AP", volume(stack, (1, 1, 1), affine), centre, outside=0)
+    points = 30  # along each edge: no voxel of the stack ends within a step
+    fine = Grid(
+        tuple(n * points for n in grid.size),  # type: ignore[arg-type]
+        tuple(s / points for s in grid.spacing_mm),  # type: ignore[arg-type]
+        orientation,
+        "area",
+    )
+    index = np.argwhere(np.ones(fine.size))
+    at = np.c_[lps(orientation, index, fine, centre), np.ones(len(index))] @ np.linalg.inv(affine).T
+    nearest = np.rint(at[:, :3]).astype(int)
+    sampled = stack[tuple(nearest.T)].reshape(fine.size)
+    d, h, w = grid.size
+    golden = sampled.reshape(d, points, h, points, w, points).mean((1, 3, 5))
+    assert np.allclose(golden, made, atol=1e-3)
+
+
+def test_one_slice_is_its_own_neighbour() -> None:
+    """Linear needs two slices nowhere."""
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])[[2, 1, 0, 3]]
+    grid = Grid((1, 2, 2), (1.0, 1.0, 1.0), "SPL", "linear")
+    one = volume(np.full((1, 4, 4), 30.0), (1, 1, 1), affine)
+    made = tensors.resample(grid, "AP", one, np.array([1.5, 1.5, 0]), outside=-1000)
+    assert np.all(made == 30)

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import made_slides
 import pytest
 from site_processes import ONCORD
-from whole_line import PACKS, Line, opened
+from whole_line import PACKS, SITE, Line, opened
 
 from workers.demo.hospital import Chart
+from workers.doctor import examine
 
 
 @pytest.fixture
@@ -59,3 +61,18 @@ def test_intake_goes_on_without_the_pack(tampered: Line, who: Chart):
     tampered.settle()
     assert [] == tampered.inbound("received")
     assert ([], []) == (tampered.current(who), tampered.deliveries(who))
+
+
+@pytest.mark.parametrize(("without", "ok"), [("left out", True), ("no result", False)])
+def test_a_pack_whose_slides_nobody_reads_is_told(
+    tmp_path: Path, sqlite_url: str, without: str, *, ok: bool
+):
+    """Its examples pass; at this site there will be no slide."""
+    folder = made_slides.pack(tmp_path / "packs" / "p")
+    text = (folder / "pack.toml").read_text().replace('"left out"', f'"{without}"')
+    (folder / "pack.toml").write_text(text)
+    site = SITE.replace("liver_dx", "outside")
+    with opened(tmp_path, sqlite_url, packs=tmp_path / "packs", site=site) as line:
+        found = [f for f in examine(line.parts.settings) if "slides are not read" in f.text]
+    assert [ok] == [f.ok for f in found]
+    assert ("no patient" in found[0].text) is not ok

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference import conform, tensors
+from inference import example_images, tensors
 from inference.errors import UnusableVolume
-from inference.manifest import CtInput
+from inference.manifest import CtInput, Grid
 from inference.tensors import CtTensor
 from inference.training.cohorts import studies
 from inference.training.cohorts.patients import Patient, patient
@@ -99,13 +99,11 @@ def declared(
         phases=CT_PHASES,
         required=phases,
         min_confidence=0.5,
-        grid=grid,
-        spacing_mm=spacing_mm,
+        grid=Grid(grid, spacing_mm, "SPL", "area"),
         hu_clip=(-200.0, 300.0),
         intensity="hu",
         without="left out",
         roi="centre of volume",
-        resampling="area",
     )
 
 
@@ -170,9 +168,9 @@ def test_anisotropic_voxels_come_back_where_they_were(
     }
     own = declared(made.tags, made.voxels.shape[1:], thick.spacing_mm)
     agree(tensors.ct(own, wire), thick)
-    even = replace(own, grid=(24, 48, 48), spacing_mm=(4.0, 4.0, 4.0))
+    even = replace(own, grid=Grid((24, 48, 48), (4.0, 4.0, 4.0), "SPL", "area"))
     voxels = [v.astype(np.float32) for v in thick.voxels]
-    direct = conform.study(thick.tags, voxels, thick.spacing_mm)  # type: ignore[arg-type]
+    direct = example_images.study(thick.tags, voxels, thick.spacing_mm)  # type: ignore[arg-type]
     np.testing.assert_allclose(
         tensors.ct(even, wire).voxels, tensors.ct(even, direct).voxels, rtol=0, atol=TOLERANCE_HU
     )
