@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -93,3 +94,6 @@ def configure(log_format: str) -> None:
     )
     # Libraries log at warning and above only: httpx, for one, logs every URL at info.
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    # What pydicom says of a value quotes it; what we refuse of an instance, we say ourselves.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", module=r"pydicom\b")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from decimal import Decimal
@@ -122,3 +124,29 @@ def test_a_run_through_every_error_path_tells_nothing(logged: tuple[Line, io.Str
     )
     assert "stow.part_refused" in seen
     assert [] == [secret for secret in secrets if secret in seen]
+
+
+_READS_A_BAD_NAME = """
+from pydicom import Dataset, dcmread
+from pydicom.filebase import DicomBytesIO
+from workers.log import configure
+{configured}
+head = bytes.fromhex("10001000") + b"PN" + (80).to_bytes(2, "little")
+head2 = bytes.fromhex("20000d00") + b"UI" + (8).to_bytes(2, "little")
+raw = head + b"Zhangsan" * 10 + head2 + b"Zhangsan"
+found = dcmread(DicomBytesIO(raw), force=True)
+str(found.PatientName), str(found.StudyInstanceUID)
+"""
+
+
+def test_what_pydicom_says_of_a_value_is_not_told():
+    """It quotes it, by logger and by warning; a name too long and a UID that is none."""
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", _READS_A_BAD_NAME.format(configured=configured)],
+            capture_output=True, text=True, check=True,
+        ).stderr
+        for configured in ("", "configure('json')")
+    ]  # fmt: skip
+    assert ["Zhangsan" in one for one in said] == [True, False]
+    assert "" == said[1]
