@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,10 @@ from mappings.errors import NotDicom
 log = structlog.get_logger()
 
 _HEAD = 64 * 1024
+# A study may take longer, who waits for an ACK may not: after so many bytes the door looks whether
+# there were senders meanwhile, and then rests so many times as long as it worked.
+_LOOK_BYTES = 1024 * 1024
+_GIVE_WAY = 3.0
 # PS3.18 table I.2-2
 CANNOT_UNDERSTAND = 0xC000
 WRONG_STUDY = 0xA900
@@ -71,6 +76,24 @@ class StowResult:
 
     status: int
     dataset: dict[str, Any]
+
+
+class _Turn:
+    """How a long request gives way to senders who wait for answers."""
+
+    def __init__(self, commit: GroupCommit) -> None:
+        self._journal, self._bytes = commit.journal, 0
+        self._began, self._seen = time.thread_time(), self._journal.appended_bytes
+
+    async def took(self, size: int) -> None:
+        """Say that so much more was read; rests if it is time to."""
+        self._bytes += size
+        if self._bytes < _LOOK_BYTES:
+            return
+        worked, self._bytes = time.thread_time() - self._began, 0
+        if self._journal.appended_bytes > self._seen:
+            await asyncio.sleep(_GIVE_WAY * worked)
+        self._began, self._seen = time.thread_time(), self._journal.appended_bytes
 
 
 class StowDoor:
@@ -135,7 +158,9 @@ class StowDoor:
     async def _read(
         self, body: AsyncIterator[bytes], reader: MultipartReader, parts: list[_Part]
     ) -> None:
+        turn = _Turn(self._commit)
         async for piece in body:
+            await turn.took(len(piece))
             for event in reader.feed(piece):
                 match event:
                     case PartBegin(content_type):

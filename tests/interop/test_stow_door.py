@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import subprocess
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,16 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom.dataset import Dataset
 from whole_line import Line
 
+from interop.blobs import BlobStore
 from interop.ledger import images
 from interop.ledger.engine import reading
+from interop.ledger.intake import GroupCommit
+from interop.ledger.received import Received
+from interop.stow import StowDoor, StowPath
 from workers.demo import ct
 from workers.demo.hospital import Chart
 
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 TYPE = 'multipart/related; type="application/dicom"; boundary=cut'
 
 
@@ -177,3 +185,41 @@ def test_a_part_without_its_preamble_is_judged_alone(line: Line, some: list[Data
     """In-memory datasets of some clients lack it: stored by repair or refused, never a 500."""
     answer = line.stow(some[1], ct.part10(some[0])[128:])
     assert answer.status_code in (200, 202)
+
+
+@pytest.mark.parametrize("senders", [True, False])
+def test_a_long_study_gives_way_to_senders_who_wait(
+    commit: GroupCommit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, senders: bool
+):
+    """After each megabyte it rests, if messages were committed meanwhile; otherwise never."""
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
+    monkeypatch.setattr("interop.stow.asyncio.sleep", rest)
+    door = StowDoor(
+        StowPath(name="pacs"), BlobStore(tmp_path / "blobs"), commit,
+        now=lambda: NOW, retrieve_url="http://us",
+    )  # fmt: skip
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"--cut\r\ncontent-type: application/dicom\r\n\r\n"
+        for number in range(6):
+            yield bytes(512 * 1024)
+            if senders:
+                await commit.durable(a_message(number))
+        yield b"\r\n--cut--\r\n"
+
+    made = asyncio.run(door.store(body(), b"cut", study_instance_uid=None))
+    assert 409 == made.status  # zeros are no DICOM object, and took their time all the same
+    assert (3 if senders else 0) == len(rests)
+    assert all(seconds > 0 for seconds in rests)
+
+
+def a_message(number: int) -> Received:
+    """What another door takes meanwhile."""
+    return Received(
+        door="mllp", interface="lab", received_at=NOW, kind="ADT^A04", lane="patient/1", size=3,
+        control_key=f"key-{number}", body=b"MSH", reply=b"AA", code="AA", stage="ingest",
+    )  # fmt: skip
