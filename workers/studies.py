@@ -21,7 +21,7 @@ from interop.ledger.engine import reading, writing
 from interop.ledger.jobs import Claim, NewJob
 from mappings.conversion import Conversion
 from mappings.dicom import part10, series_choice, study
-from mappings.dicom.pixels import pixel_digest
+from mappings.dicom.pixels import is_image, pixel_digest
 from mappings.errors import MappingError
 from mappings.persons import claim as claim_of
 from mappings.record import Entry, Origin, PatientRecord, Source
@@ -69,7 +69,9 @@ class Studies:
         for instance in fresh:
             try:
                 dataset = part10.read(self._parts.blobs.read(instance.sha256))
-                digests[instance.sop_instance_uid] = pixel_digest(dataset)
+                # A report has no pixels to differ in: its newest version counts.
+                shown = is_image(dataset)
+                digests[instance.sop_instance_uid] = pixel_digest(dataset) if shown else ""
                 for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
                     if keyword in dataset:
                         delattr(dataset, keyword)

@@ -23,6 +23,11 @@ _LARGEST_INSTANCE = 1 << 30
 _HIGHEST_RATIO = 100
 
 
+def is_image(dataset: Dataset) -> bool:
+    """Whether an instance says that it has pixels; reports, key objects and plans do not."""
+    return any(keyword in dataset for keyword in ("Rows", "Columns", "PixelData"))
+
+
 def size(dataset: Dataset, keyword: str) -> int:
     """Rows or Columns.
 

@@ -190,3 +190,58 @@ def test_a_replay_leaves_the_newer_version_of_an_instance(line: Line, who: Chart
     old_digest = hashlib.sha256(old).hexdigest()
     assert ["replaced"] == [r.state for r in rows if r.sha256 == old_digest]
     assert ["current"] == [r.state for r in rows if r.sha256 != old_digest]
+
+
+def dose_report(who: Chart) -> Dataset:
+    """An X-Ray Radiation Dose SR of the study, without any pixels, as scanners send it."""
+    made = next(ct.instances(who))
+    for keyword in ("PixelData", "Rows", "Columns", "BitsAllocated", "ImageOrientationPatient"):
+        delattr(made, keyword)
+    made.Modality, made.SeriesDescription, made.SeriesNumber = "SR", "Dose Report", 999
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.67"
+    made.SeriesInstanceUID += ".9"
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID + ".9"
+    return made
+
+
+def test_a_report_without_pixels_is_part_of_its_study(line: Line, who: Chart):
+    """Announced with the rest, alone in its request: with it the study is complete."""
+    line.register(who)
+    report = dose_report(who)
+    announced = {**ct.counts(who), str(report.SeriesInstanceUID): 1}
+    line.fhir(hospital.fhir_history(who, announced))
+    line.stow(*ct.instances(who))
+    line.settle()
+    assert "arriving" == study(line, who.study_uid).state
+    line.stow(report)
+    line.settle()
+    row = study(line, who.study_uid)
+    assert ("complete", "announced series are complete") == (row.state, row.evidence)
+    assert (4, []) == (len(row.body["phases"]), line.inbound("parked"))
+
+
+def test_a_report_that_is_sent_again_in_other_words_counts_in_its_newest_version(
+    line: Line, who: Chart
+):
+    """A PACS edits its tags; there are no pixels that could be others."""
+    line.register(who)
+    first, second = dose_report(who), dose_report(who)
+    second.SeriesDescription = "Dose Report (corrected)"
+    for report in (first, second):
+        line.stow(report)
+        line.settle()
+    assert [] == line.inbound("parked")
+    with reading(line.parts.engine) as connection:
+        states = {r.sha256: r.state for r in images.of_study(connection, who.study_uid)}
+    digests = [hashlib.sha256(ct.part10(report)).hexdigest() for report in (first, second)]
+    assert ["replaced", "current"] == [states[digest] for digest in digests]
+
+
+def test_an_image_without_its_pixels_is_set_aside(line: Line, who: Chart):
+    """It says that it has some."""
+    line.register(who)
+    torn = next(ct.instances(who))
+    del torn.PixelData
+    line.stow(torn)
+    line.settle()
+    assert 1 == len(line.inbound("parked"))
