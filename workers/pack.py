@@ -23,6 +23,7 @@ from workers.settings import Settings
 
 if TYPE_CHECKING:
     from inference.assess import Case
+    from inference.manifest import Grid, Manifest
     from inference.packs import Pack
     from mappings.record import PatientRecord
 
@@ -114,10 +115,33 @@ def described(pack: Pack) -> Iterator[str]:
     for wanted in m.inputs:
         need = "required" if wanted.required else "optional"
         yield f"input {wanted.id} ({wanted.kind}, {need}): {wanted.display}"
+    yield from _images(m)
+    for graph in m.graphs:
+        fed = ", ".join(word for words in graph.feeds.values() for word in words)
+        yield f"graph {graph.role}: of {fed}"
     for output in m.outputs:
         yield f"output {output.code}: {output.display}{' (positive)' if output.positive else ''}"
     tiers = m.tiers
     yield f"tiers: {tiers.below} below {tiers.threshold}, else {tiers.above}; {tiers.locked}"
+
+
+def _images(m: Manifest) -> Iterator[str]:
+    """What is read of images, and around what."""
+    if m.ct is not None:
+        phases = ", ".join(p + (" (required)" if p in m.ct.required else "") for p in m.ct.phases)
+        around = ", ".join(m.ct.segments) or m.ct.roi
+        yield f"input ct: phases {phases}; {_grid(m.ct.grid)}, around {around}"
+    if m.ct is not None and m.ct.segmenter is not None:
+        yield f"region by {m.ct.segmenter.role}: of {_grid(m.ct.segmenter.grid)}"
+    for slides in m.slides:
+        tiles = f"{slides.most_tiles} tiles of {slides.tile_px} pixels of {slides.mpp:g} um"
+        yield f"input {slides.id}: {slides.stain} slides, at most {tiles}"
+
+
+def _grid(grid: Grid) -> str:
+    """Voxels, millimetres, and where the axes lead."""
+    voxels, spacing = (" x ".join(f"{n:g}" for n in of) for of in (grid.size, grid.spacing_mm))
+    return f"{voxels} voxels of {spacing} mm ({grid.orientation}, {grid.resampling})"
 
 
 @dataclass(frozen=True, slots=True)

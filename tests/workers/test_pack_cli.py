@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import made_slides
 import onnx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -96,6 +97,23 @@ def test_show_tells_what_a_site_has_to_know(folder: Path, monkeypatch: pytest.Mo
     wanted = [m.intended_use, m.not_for, m.training_data.words, m.tiers.locked, "signed: no"]
     wanted += [r.source for r in m.rules] + [f"input {i.id} " for i in m.inputs]
     assert [] == [w for w in wanted if w not in told.stdout]
+
+
+def test_show_tells_what_is_read_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Phases, grid and region of a CT; stain and tiles of slides; what feeds each graph."""
+    shutil.copytree(SHIPPED, tmp_path / "ct")
+    made_slides.pack(tmp_path / "slides")
+    monkeypatch.setenv("ONCORD_PACK_FOLDERS", str(tmp_path))
+    of_ct, of_slides = (
+        " ".join(call("show", name).output.split()) for name in ("liver_dx", "outside")
+    )
+    assert (
+        "input ct: phases NC, AP (required), PV (required), DL; 24 x 48 x 48 voxels of 4 x 4 x 4 mm "
+        "(SPL, area), around centre of volume"
+    ) in of_ct
+    assert "graph volume_encoder: of ct.volume" in of_ct
+    assert "input he: H&E slides, at most 100 tiles of 4 pixels of 0.5 um" in of_slides
+    assert "graph tile_encoder: of he.tiles" in of_slides
 
 
 def test_show_of_an_unknown_pack_names_the_known(folder: Path, monkeypatch: pytest.MonkeyPatch):
