@@ -162,6 +162,7 @@ STRUCTURES: dict[str, list[str]] = {
         for event in _ADMISSIONS
     },
     "ORU^R01": [*PATIENT, *RESULTS, *RESULTS],
+    "ORU^R30": [*PATIENT, *RESULTS],
     "OUL^R22": ["PID", "SPM", "OBX", "SAC", "OBR", "ORC", "OBX", "NTE", "SPM", "OBR", "OBX"],
     "OUL^R23": ["PID", "SPM", "SAC", "OBR", "ORC", "OBX", "NTE"],
     "OUL^R24": ["PID", "OBR", "ORC", "SPM", "OBX", "OBX"],
