@@ -5,9 +5,10 @@ Whether a case may be assessed was decided in `eligibility`; what it rests on is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,12 @@ from inference.session import Provider, Session
 from inference.slides import Bag
 from inference.tensors import CtTensor
 from inference.tokens import Tokens
-from mappings.images import CtStudy, InstanceRef, Slide
+from mappings.images import CtStudy, InstanceRef, Segment, Slide
 from mappings.record import PatientRecord
 
 Float = NDArray[np.float64]
+LEFT_OUT = "left out, and the graphs are told so"
+_SPREAD = "evenly spread ones were read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,17 @@ def assess(
     if not cases:
         return []
     graphs = chain.sessions(pack, provider, precision)
+    # Bags of tiles make memory, and a graph that ignores their mask would read how long the other
+    # patients' are.
+    at_once = 1 if pack.manifest.slides else len(cases)
+    return [
+        made
+        for first in range(0, len(cases), at_once)
+        for made in _batch(pack, cases[first : first + at_once], graphs)
+    ]
+
+
+def _batch(pack: Pack, cases: Sequence[Case], graphs: Mapping[str, Session]) -> list[Prediction]:
     prepared = [_prepare(pack, c, graphs) for c in cases]
     made = chain.run(pack, graphs, [p.given for p in prepared])
     told = heads.tell(pack.manifest, made)
@@ -105,21 +119,55 @@ def outputs(pack: Pack, case: Case, precision: Precision | None = None) -> dict[
     """
     graphs = chain.sessions(pack, "cpu", precision)
     made = chain.run(pack, graphs, [_prepare(pack, case, graphs).given])
-    return {name: found[0] for name, found in made.items()}
+    found = {name: figures[0] for name, figures in made.items()}
+    declared = pack.manifest.ct
+    if declared is not None and declared.segmenter is not None and case.ct is not None:
+        role = declared.segmenter.role
+        graph = next(g for g in pack.manifest.graphs if g.role == role)
+        figures = roi.figures(declared, declared.segmenter, case.ct, graph, graphs[role])
+        found[f"{role}.{declared.segmenter.output}"] = figures
+    return found
+
+
+def fed(
+    pack: Pack, case: Case, words: Iterable[str], precision: Precision | None = None
+) -> dict[str, NDArray[Any]]:
+    """What sources of images give the graphs of one case, without the batch: for parity.
+
+    Words that are no such source are not in it.
+
+    Raises:
+        SessionRefused, UnusableImage: as `assess`.
+    """
+    wanted = {word: sources.parse(word, pack.manifest, ()) for word in words}
+    if not any(wanted.values()):
+        return {}
+    given = _prepare(pack, case, chain.sessions(pack, "cpu", precision)).given
+    found = {
+        word: chain.image(pack, source, given)
+        for word, source in wanted.items()
+        if source is not None and source.of in pack.manifest.images
+    }
+    declared = pack.manifest.ct
+    if sources.OVERVIEW in found and declared and declared.segmenter and case.ct is not None:
+        whole = tensors.overview(declared, declared.segmenter.grid, case.ct)
+        found[sources.OVERVIEW] = whole.voxels
+    return found
 
 
 def _prepare(pack: Pack, case: Case, graphs: Mapping[str, Session]) -> _Prepared:
     read = features.read(pack.manifest, pack.lexicon, case.record, case.t0, case.as_of)
-    tensor, missing = _ct(pack, case, graphs)
+    tensor, seen, missing = _ct(pack, case, graphs)
     bags, unseen = _bags(pack, case)
     words, cut = _tokens(pack, read)
+    digests = {name: _digest_of_slides(case, bag) for name, bag in bags.items()}
     return _Prepared(
         case=case,
         features=read,
         tokens=words,
         ct=tensor,
         bags=bags,
-        images=_digests(pack, case, tensor, bags, graphs),
+        images=digests | ({CT: seen} if tensor is not None else {}),
         missing=(*read.missing, *missing, *unseen, *cut),
     )
 
@@ -139,24 +187,27 @@ def _tokens(pack: Pack, read: Features) -> tuple[Tokens | None, list[Missing]]:
 
 def _ct(
     pack: Pack, case: Case, graphs: Mapping[str, Session]
-) -> tuple[CtTensor | None, list[Missing]]:
-    """The study on the pack's grid, and what of it is not there."""
+) -> tuple[CtTensor | None, str, list[Missing]]:
+    """The study on the pack's grid, its digest (`embeddings`), and what of it is not there."""
     declared = pack.manifest.ct
     if declared is None:
-        return None, []
+        return None, "", []
     try:
         if case.ct is None:
-            raise UnusableVolume("ct", "no study that can be read")
-        around = roi.region(declared, case.ct, pack.manifest.graphs, graphs)
+            raise UnusableVolume(CT, "no study that can be read")
+        seen = _digest_of_ct(declared, case.ct, graphs)
+        around = roi.region(declared, case.ct, pack.manifest.graphs, graphs, seen)
         tensor = tensors.ct(declared, case.ct, around)
     except UnusableVolume as error:
         if declared.without == "no result":
             raise
-        return None, [Missing(input="ct", reason=error.reason, handling=_LEFT_OUT)]
-    return tensor, [
+        reason = error.reason if error.part == CT else str(error)
+        return None, "", [Missing(input=CT, reason=reason, handling=LEFT_OUT)]
+    masked = [
         Missing(input=f"ct/{phase}", reason=why, handling="channel masked")
         for phase, why in tensor.masked.items()
     ]
+    return tensor, seen, masked
 
 
 def _bags(pack: Pack, case: Case) -> tuple[dict[str, Bag], list[Missing]]:
@@ -168,7 +219,7 @@ def _bags(pack: Pack, case: Case) -> tuple[dict[str, Bag], list[Missing]]:
         except UnusableSlide as error:
             if declared.without == "no result":
                 raise
-            missing.append(Missing(input=declared.id, reason=error.reason, handling=_LEFT_OUT))
+            missing.append(Missing(input=declared.id, reason=error.reason, handling=LEFT_OUT))
             continue
         if bag.left_out:
             reason = f"{bag.left_out} tiles beyond {declared.most_tiles}"
@@ -176,36 +227,22 @@ def _bags(pack: Pack, case: Case) -> tuple[dict[str, Bag], list[Missing]]:
     return bags, missing
 
 
-_SPREAD = "evenly spread ones were read"
+def _digest_of_slides(case: Case, bag: Bag) -> str:
+    return embeddings.digest(bag.declared, (i.sha256 for i in _of_stain(case, bag)))
 
 
-def _digests(
-    pack: Pack,
-    case: Case,
-    tensor: CtTensor | None,
-    bags: Mapping[str, Bag],
-    graphs: Mapping[str, Session],
-) -> dict[str, str]:
-    """Of what was read of each kind of images, and how (`embeddings`)."""
-    found = {
-        name: embeddings.digest(bag.declared, (i.sha256 for i in _of_stain(case, bag)))
-        for name, bag in bags.items()
-    }
-    declared = pack.manifest.ct
-    if tensor is not None and declared is not None and case.ct is not None:
-        finder = graphs[declared.segmenter.role].digest if declared.segmenter else ""
-        series = (f"{c.phase} {c.series_instance_uid}" for c in case.ct.choices)
-        outlined = (s.instance.sha256 for s in roi.outlined(declared, case.ct))
-        read = (*(i.sha256 for i in case.ct.instances), *series, *outlined, finder)
-        found[CT] = embeddings.digest((declared, sorted(tensor.masked)), read)
-    return found
+def _digest_of_ct(declared: CtInput, study: CtStudy, graphs: Mapping[str, Session]) -> str:
+    finder = graphs[declared.segmenter.role].digest if declared.segmenter else ""
+    # How sure a phase is decides whether it is masked.
+    series = (f"{c.phase} {c.series_instance_uid} {c.confidence}" for c in study.choices)
+    outline = roi.digest(roi.outlined(declared, study))
+    return embeddings.digest(
+        declared, (*(i.sha256 for i in study.instances), *series, outline, finder)
+    )
 
 
 def _of_stain(case: Case, bag: Bag) -> Iterator[InstanceRef]:
     return (i for s in case.slides if s.stain == bag.declared.stain for i in s.instances)
-
-
-_LEFT_OUT = "left out, and the graphs are told so"
 
 
 def _strange(pack: Pack, p: _Prepared, made: Mapping[str, Float], row: int) -> tuple[str, ...]:
@@ -294,11 +331,20 @@ def _instances(p: _Prepared, declared: CtInput | None) -> tuple[UsedInstance, ..
     if p.ct is not None and p.case.ct is not None and declared is not None:
         series = {c.series_instance_uid for c in p.case.ct.choices if c.phase not in p.ct.masked}
         read += [i for i in p.case.ct.instances if not series or i.series_instance_uid in series]
-        # What was outlined stands in tags beside the pixels: another code is another input.
-        objects = {s.instance for s in roi.outlined(declared, p.case.ct)}
-        read += [replace(one, pixel_sha256=one.sha256) for one in objects]
+        read += _outlines(roi.outlined(declared, p.case.ct))
     read += [i for bag in p.bags.values() for i in _of_stain(p.case, bag)]
-    return tuple(
+    return tuple(_used(read))
+
+
+def _outlines(segments: Sequence[Segment]) -> Iterator[InstanceRef]:
+    """The objects that outline, with the digest of what of them was read: code, place and mask."""
+    for one in dict.fromkeys(s.instance for s in segments):
+        read = roi.digest([s for s in segments if s.instance == one])
+        yield replace(one, pixel_sha256=read)
+
+
+def _used(read: Sequence[InstanceRef]) -> Iterator[UsedInstance]:
+    return (
         UsedInstance(
             sop_instance_uid=i.sop_instance_uid,
             series_instance_uid=i.series_instance_uid,

@@ -19,7 +19,7 @@ from inference.tensors import CtTensor
 from inference.tokens import Tokens
 
 Float = NDArray[np.float32]
-Outputs = dict[str, NDArray[np.float64]]
+Outputs = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,25 +83,29 @@ def run(pack: Pack, graphs: Mapping[str, Session], given: Sequence[Given]) -> Ou
             continue
         session, tiled = graphs[graph.role], sources.tiles_of(graph, pack.manifest)
         if tiled is not None:
-            found = _of_tiles(pack, session, tiled, given)
+            found = _of_tiles(pack, graph, tiled, given, session)
         else:
             found = _of_cases(pack, graph, _parsed(pack, graph, n), given, made, session)
         made |= {f"{graph.role}.{name}": figures for name, figures in found.items()}
     return made
 
 
-def _of_tiles(pack: Pack, session: Session, slides: str, given: Sequence[Given]) -> Outputs:
+def _of_tiles(
+    pack: Pack, graph: Graph, slides: str, given: Sequence[Given], session: Session
+) -> Outputs:
     """A graph that runs on tiles: outputs (B, tiles, ...)."""
-    nothing = tiles.blank(session, pack.manifest.slides_of(slides).tile_px)
-    found = []
+    found: list[embeddings.Outputs] = []
     for one in given:
         bag = one.bags.get(slides)
-        found.append(nothing if bag is None else _embedded(session, one.images[slides], bag))
+        if bag is None:
+            found.append(tiles.blank(session, pack.manifest.slides_of(slides).tile_px))
+        else:
+            found.append(_embedded(graph, one.images[slides], bag, session))
     return tiles.laid(found, tiles.longest([one.bags.get(slides) for one in given]))
 
 
-def _embedded(session: Session, digest: str, bag: Bag) -> embeddings.Outputs:
-    key = embeddings.key(session, digest)
+def _embedded(graph: Graph, digest: str, bag: Bag, session: Session) -> embeddings.Outputs:
+    key = embeddings.key(session, graph.feeds, digest)
     found = embeddings.kept.get(key)
     if found is None:
         found = tiles.embed(session, bag)
@@ -125,14 +129,16 @@ def _of_cases(
         rows = [i for i in rows if given[i].ct is not None]
     keys = {}
     if encodes and all(s.of == CT for s in used):
-        keys = {i: embeddings.key(session, given[i].images[CT]) for i in rows}
+        seen = [i for i in rows if given[i].has(CT)]
+        keys = {i: embeddings.key(session, graph.feeds, given[i].images[CT]) for i in seen}
     found = {i: kept for i, key in keys.items() if (kept := embeddings.kept.get(key)) is not None}
     asked = [i for i in rows if i not in found]
     if not asked and not found:
         asked = [0]  # a blank row tells how wide the outputs are
     if asked:
         feeds = {
-            name: _joined(pack, of, given, asked, made, session, name) for name, of in fed.items()
+            name: session.inputs[name].joined([_given(pack, s, given, asked, made) for s in of])
+            for name, of in fed.items()
         }
         outputs = session.figures(len(asked), **feeds)
         found |= {i: {name: of[n] for name, of in outputs.items()} for n, i in enumerate(asked)}
@@ -156,30 +162,13 @@ def _parsed(pack: Pack, graph: Graph, number: int) -> dict[str, list[Source]]:
     return {name: [s for s in of if s is not None] for name, of in found.items()}
 
 
-def _joined(
-    pack: Pack,
-    of: Sequence[Source],
-    given: Sequence[Given],
-    rows: Sequence[int],
-    made: Outputs,
-    graph: Session,
-    name: str,
+def _given(
+    pack: Pack, source: Source, given: Sequence[Given], rows: Sequence[int], made: Outputs
 ) -> NDArray[Any]:
-    """Sources side by side, as the graph's input wants them."""
-    parts = [
-        made[f"{s.of}.{s.output}"][list(rows)]
-        if s.kind == "graph"
-        else _of(pack, s, [given[i] for i in rows])
-        for s in of
-    ]
-    # A graph above may give one number a case without an axis of its own.
-    parts = [part if part.ndim > 1 else part[:, None] for part in parts]
-    whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
-    port = graph.inputs[name]
-    if len(port.shape) == 1:
-        whole = whole[:, 0]
-    assert port.dtype is not None  # the pack was checked
-    return np.ascontiguousarray(whole, dtype=port.dtype)
+    """A source of these cases, (B, ...)."""
+    if source.kind == "graph":
+        return made[f"{source.of}.{source.output}"][list(rows)]
+    return _of(pack, source, [given[i] for i in rows])
 
 
 def _of(pack: Pack, source: Source, cases: Sequence[Given]) -> Float | NDArray[np.int64]:
@@ -202,6 +191,16 @@ def _of(pack: Pack, source: Source, cases: Sequence[Given]) -> Float | NDArray[n
     return (~np.isnan(values)).astype(np.float32) if source.kind == "mask" else values
 
 
+def image(pack: Pack, source: Source, one: Given) -> NDArray[Any]:
+    """What a source of images gives of one case, as it is fed; tiles (tiles, 3, px, px)."""
+    if source.kind == "tiles":
+        bag = one.bags.get(source.of)
+        edge = pack.manifest.slides_of(source.of).tile_px
+        return np.zeros((0, 3, edge, edge), np.float32) if bag is None else bag.pixels(0, bag.count)
+    found: NDArray[Any] = _of(pack, source, [one])[0]
+    return found
+
+
 def _images(pack: Pack, source: Source, cases: Sequence[Given]) -> Float:
     blank = np.zeros([n or 1 for n in sources.shape(source, pack.manifest, None)], np.float32)
     return np.stack([blank if c.ct is None else _part(source, c.ct) for c in cases])
@@ -212,7 +211,7 @@ def _part(source: Source, read: CtTensor) -> Float:
         case "volume":
             return read.voxels
         case "region":
-            return read.mask
+            return read.region
     return read.phases
 
 

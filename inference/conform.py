@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference import example_images, features
-from inference.assess import Case, assess, outputs
-from inference.errors import PackRefused
-from inference.manifest import Precision
+from inference.assess import LEFT_OUT, Case, assess, fed, outputs
+from inference.errors import PackRefused, UnusableImage
+from inference.manifest import CT, Precision
 from inference.packs import Pack
 from inference.prediction import Outcome, Prediction
 from inference.session import Provider
@@ -28,8 +28,9 @@ from mappings.record_json import to_json, value_from_json, when_from_json
 
 FOLDER = "examples/"
 # What a body that is no case makes `case_from_json` raise, but for a key that is missing.
-NO_CASE = (AttributeError, IndexError, TypeError, ValueError, zlib.error)
+NO_CASE = (ArithmeticError, AttributeError, IndexError, TypeError, ValueError, zlib.error)
 HEADLINE = "probability"
+FED = "fed/"
 TOLERANCE = 1e-4
 Figure = float | NDArray[np.float64]
 
@@ -41,12 +42,14 @@ class Check:
     Attributes:
         off_by: The largest difference of all figures.
         off: The difference of each figure, from features by graphs to the calibrated probability.
+        left_out: Images of the example that were not read, and why.
     """
 
     example: str
     passed: bool
     off_by: float
     off: Mapping[str, float]
+    left_out: tuple[str, ...] = ()
 
 
 def check(
@@ -57,26 +60,56 @@ def check(
     In a precision of its own only the probability is compared, by the variants' tolerance.
 
     Raises:
-        PackRefused: an example that is not one, or expects a figure that nothing gives.
+        PackRefused: an example that is not one, whose images the pack cannot read, or that expects
+            a figure that nothing gives.
         SessionRefused: a graph that does not load.
     """
-    made = []
-    for name, (case, expected) in examples(pack).items():
-        path = f"{FOLDER}{name}.json"
-        if HEADLINE not in expected:
-            raise PackRefused(f"{path}: expected.{HEADLINE} is missing")
-        asked = expected if precision is None else {HEADLINE: expected[HEADLINE]}
-        got = _got(pack, case, provider, precision)
-        off = {}
-        for key, wanted in asked.items():
-            if key not in got or np.shape(got[key]) != np.shape(wanted):
-                raise PackRefused(f"{path}: expected.{key} is no figure of this case")
-            off[key] = float(np.abs(np.asarray(got[key]) - np.asarray(wanted)).max())
-        limit = tolerance(pack, precision)
-        # numpy's maximum, unlike Python's, is NaN wherever one of them is.
-        off_by = float(np.max(list(off.values())))
-        made.append(Check(example=name, passed=off_by <= limit, off_by=off_by, off=off))
-    return tuple(made)
+    return tuple(
+        _checked(pack, name, case, expected, provider, precision)
+        for name, (case, expected) in examples(pack).items()
+    )
+
+
+def _checked(
+    pack: Pack,
+    name: str,
+    case: Case,
+    expected: Mapping[str, Figure],
+    provider: Provider,
+    precision: Precision | None,
+) -> Check:
+    path = f"{FOLDER}{name}.json"
+    if HEADLINE not in expected:
+        raise PackRefused(f"{path}: expected.{HEADLINE} is missing")
+    asked = expected if precision is None else {HEADLINE: expected[HEADLINE]}
+    try:
+        (made,) = assess(pack, [case], provider, precision)
+        got = _got(pack, case, made, asked, precision)
+    except UnusableImage as error:
+        raise PackRefused(f"{path}: {error}") from error
+    off = {}
+    for key, wanted in asked.items():
+        if key not in got or np.shape(got[key]) != np.shape(wanted):
+            raise PackRefused(f"{path}: expected.{key} is no figure of this case")
+        off[key] = float(np.abs(np.asarray(got[key]) - np.asarray(wanted)).max(initial=0))
+    # numpy's maximum, unlike Python's, is NaN wherever one of them is.
+    off_by = float(np.max(list(off.values())))
+    return Check(
+        example=name,
+        passed=off_by <= tolerance(pack, precision),
+        off_by=off_by,
+        off=off,
+        left_out=_left_out(pack, case, made),
+    )
+
+
+def _left_out(pack: Pack, case: Case, made: Prediction) -> tuple[str, ...]:
+    """Images that an example holds and that were not read: a figure without them proves little."""
+    stains = {slide.stain for slide in case.slides}
+    held = {one.id for one in pack.manifest.slides if one.stain in stains}
+    held |= {CT} if case.ct is not None else set()
+    unread = [m for m in made.missing if m.handling == LEFT_OUT and m.input in held]
+    return tuple(f"{m.input}: {m.reason}" for m in unread)
 
 
 def tolerance(pack: Pack, precision: Precision | None) -> float:
@@ -87,14 +120,19 @@ def tolerance(pack: Pack, precision: Precision | None) -> float:
 
 
 def _got(
-    pack: Pack, case: Case, provider: Provider, precision: Precision | None
+    pack: Pack,
+    case: Case,
+    made: Prediction,
+    asked: Iterable[str],
+    precision: Precision | None,
 ) -> dict[str, Figure]:
-    """Every stage of a case: features, what each graph gives, the result."""
-    got: dict[str, Figure] = dict(figures(assess(pack, [case], provider, precision)[0]))
+    """Every stage of a case: features, images as graphs read them, what each gives, the result."""
+    got: dict[str, Figure] = dict(figures(made))
     numbers = features.read(pack.manifest, pack.lexicon, case.record, case.t0, case.as_of)
     got |= {f"feature/{k}": v for k, v in numbers.numbers.items()}
     got |= {f"graph/{k}": v for k, v in outputs(pack, case, precision).items()}
-    return got
+    words = [key.removeprefix(FED) for key in asked if key.startswith(FED)]
+    return got | {f"{FED}{k}": v for k, v in fed(pack, case, words, precision).items()}
 
 
 def figures(prediction: Prediction) -> dict[str, float]:
@@ -150,7 +188,7 @@ def example(pack: Pack, case: Case, expected: Mapping[str, float]) -> dict[str, 
         for n, entry in enumerate((e for e in case.record.entries if e.key in served), 1)
     ]
     kept = replace(case, record=PatientRecord(entries=tuple(entries), as_of=case.as_of))
-    known = _got(pack, kept, "cpu", None)
+    known = _got(pack, kept, assess(pack, [kept])[0], expected, None)
     for name in {HEADLINE} - set(expected) or set(expected) - set(known):
         raise PackRefused(
             f"{name} is {'missing' if name == HEADLINE else 'no figure of this case'}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inference import listing, sources
+from inference import drafting_images, listing, sources
 from inference.errors import PackRefused
 from inference.manifest import CT, FORMAT, MANIFEST, MOST_GRAPHS
 from inference.session import Onnx, Port, Session
@@ -92,15 +92,23 @@ def _manifest(
     name: str, loaded: Sequence[tuple[str, str, Session]], external: Sequence[str]
 ) -> Iterator[str]:
     first, last = loaded[0][2], loaded[-1][2]
-    ids = _columns(first) if len(loaded) == 1 else []
-    yield from _protocol(name, ids)
+    images = drafting_images.read(loaded)
+    ids = _columns(first) if len(loaded) == 1 and not images.modalities else []
+    hints = [
+        {name: images.words(role, port, loaded[:n]) for name, port in session.inputs.items()}
+        for n, (_, role, session) in enumerate(loaded)
+    ]
+    numbers = not images.modalities or images.reads_numbers(loaded)
+    yield from _protocol(name, images.modalities, numbers=numbers, ids=ids)
+    yield from drafting_images.tables(images)
     for n, (file, role, session) in enumerate(loaded):
         yield from ("", "[[graphs]]", f'role = "{role}"', f"file = {_quoted(file)}")
         if external and session is last:
             yield f"external = {_quoted(external)}"
         yield from ("", "[graphs.feeds]")
         for port, shape in session.inputs.items():
-            yield f"{_quoted(port)} = {_source(port, shape, ids, above=n > 0)}"
+            fed = _source(port, shape, ids, hints[n][port] if images.modalities else [], n > 0)
+            yield f"{_quoted(port)} = {fed}"
     yield from _result(loaded[-1][1], last.outputs)
 
 
@@ -115,16 +123,58 @@ def _columns(session: Session) -> list[str]:
     return []
 
 
-def _source(name: str, port: Port, ids: Sequence[str], *, above: bool) -> str:
+def _source(name: str, port: Port, ids: Sequence[str], words: Sequence[str], above: bool) -> str:
     if name in ids:
         return f'"inputs.{name}"'
     if ids and port.shape[1:] == (len(ids),):
         return '"labs.values"'
+    # A row of numbers may be of anything; what has axes of its own is told by them.
+    if len(words) == 1 and len(port.shape) > _MATRIX:
+        return f'"{words[0]}"'
+    if words:
+        return _quoted(f"{OPEN}: {' or '.join(words)}, or a source of shape {list(port.shape)}")
     hint = "ROLE.OUTPUT of a graph above, or a source" if above else "a source"
     return f'"{OPEN}: {hint} as in packs/README.md, for shape {list(port.shape)}"'
 
 
-def _protocol(name: str, ids: Sequence[str]) -> Iterator[str]:
+_RULE_OF_NUMBERS = f"""\
+[[rules]]
+id = "complete"
+scope = "predict"
+test = "inputs"
+inputs = {{ids}}
+text = "Everything that the model needs is there"
+source = "{OPEN}: where the protocol says so"
+"""
+_RULE_OF_IMAGES = f"""\
+[[rules]]
+id = "age"
+scope = "predict"
+test = "age"
+years = "{OPEN}: [lowest, highest]"
+text = "{OPEN}: that in words"
+source = "{OPEN}: where the protocol says so"
+"""
+_TRIGGERS = {
+    "observation": f"""\
+[[triggers]]
+on = "observation"
+codes = ["{OPEN}: LOINC code whose arrival starts an assessment"]""",
+    CT: """\
+[[triggers]]
+on = "imaging_study"
+modality = "CT\"""",
+    "slides": """\
+[[triggers]]
+on = "imaging_study"
+modality = "SM\"""",
+}
+
+
+def _protocol(
+    name: str, images: Sequence[str], *, numbers: bool, ids: Sequence[str]
+) -> Iterator[str]:
+    modalities = (*images, *(_MODALITIES if numbers else ()))
     yield f"""\
 # Begun by `oncord pack init`. The meaning of every key is in inference/packs/README.md.
 # `oncord pack check` names every line that people have to write.
@@ -140,7 +190,7 @@ question = "{OPEN}: one-word-name of the question"
 intended_use = "{OPEN}"
 not_for = "{OPEN}"
 licence = "{OPEN}: SPDX identifier"
-modalities = {_quoted(_MODALITIES)}
+modalities = {_quoted(modalities)}
 
 # t0: the moment of the assessment, or the newest study or procedure.
 [index]
@@ -154,20 +204,11 @@ days = 0
 kind = "{OPEN}: clinical, or synthetic (then with generator and seed)"
 words = "{OPEN}: on whom it was trained, and what its figures are worth"
 
-[[rules]]
-id = "complete"
-scope = "predict"
-test = "inputs"
-inputs = {_quoted(list(ids) or [OPEN])}
-text = "Everything that the model needs is there"
-source = "{OPEN}: where the protocol says so"
-
-[[triggers]]
-on = "observation"
-codes = ["{OPEN}: LOINC code whose arrival starts an assessment"]
+{_RULE_OF_NUMBERS.format(ids=_quoted(list(ids) or [OPEN])) if numbers else _RULE_OF_IMAGES}
+{_TRIGGERS["observation" if numbers else CT if CT in images else "slides"]}
 text = "{OPEN}: that event in words"
 """
-    for one in ids or [OPEN]:
+    for one in (ids or [OPEN]) if numbers else ():
         yield f"""\
 [[inputs]]
 id = "{one}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,8 @@ class Embeddings:
 
     def put(self, key: str, outputs: Outputs) -> None:
         """Keep outputs, unless they are larger than everything that may be kept."""
+        # A row of a batch would keep all of the batch alive.
+        outputs = {n: f if f.base is None else f.copy() for n, f in outputs.items()}
         size = _size(outputs)
         if size > self._most_bytes:
             return
@@ -58,9 +60,9 @@ def digest(declared: object, read: Iterable[str]) -> str:
     return hashlib.sha256("\n".join([repr(declared), *read]).encode()).hexdigest()
 
 
-def key(session: Session, images: str) -> str:
-    """Of what a session gives for images of that digest."""
-    return f"{session.digest}/{session.providers[0]}/{images}"
+def key(session: Session, feeds: Mapping[str, Sequence[str]], images: str) -> str:
+    """Of what a session gives for images of that digest, fed so (`Graph.feeds`)."""
+    return f"{session.digest}/{session.providers[0]}/{sorted(feeds.items())}/{images}"
 
 
 kept = Embeddings()

@@ -56,7 +56,7 @@ class UnusableImage(InferenceError):
     """Images that cannot be brought to what the pack declares.
 
     Attributes:
-        part: Of the pack's images: a phase, a modality.
+        part: Of the pack's images: a modality, `phase PV`, `region of interest`.
     """
 
     def __init__(self, part: str, reason: str) -> None:
@@ -66,9 +66,6 @@ class UnusableImage(InferenceError):
 
 class UnusableVolume(UnusableImage):
     """A volume that cannot be brought to the declared grid."""
-
-    def __init__(self, phase: str, reason: str) -> None:
-        super().__init__(f"phase {phase}", reason)
 
 
 class UnusableSlide(UnusableImage):

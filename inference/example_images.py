@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mappings.images import (
+    CT_PHASES,
     ArrayLevel,
     CtPhase,
     CtStudy,
@@ -27,6 +28,8 @@ from mappings.images import (
     Volume,
 )
 
+# Voxels, or pixels of three colours: 1 GB as floats. Ratios of deflate reach a thousand.
+_MOST_FIGURES = 1 << 28
 _STUDY = "2.25.1"
 _CT, _SEG, _SLIDE = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "66.4", "77.1.6"))
 
@@ -43,7 +46,7 @@ def ct_to_json(study: CtStudy) -> dict[str, Any]:
         "row_steps_int16_zlib": _steps(stack),
     }
     if study.segments:
-        made["segments"] = [_segment_to_json(segment) for segment in study.segments]
+        made["segments"] = [_segment_to_json(one) for one in study.segments]
     return made
 
 
@@ -52,10 +55,12 @@ def ct_of_json(body: Mapping[str, Any]) -> CtStudy:
 
     Raises:
         KeyError: a part is missing.
-        ValueError, TypeError, zlib.error: a part is of another kind.
+        ValueError, TypeError, zlib.error: a part is of another kind, or larger than examples are.
     """
-    voxels = _of_steps(body["row_steps_int16_zlib"], body["shape"], "<i2")
-    z, y, x = body["spacing_mm"]
+    voxels = _of_steps(body["row_steps_int16_zlib"], _shape(body["shape"], 4), "<i2")
+    z, y, x = _lengths(body["spacing_mm"])
+    if any(phase not in CT_PHASES for phase in body["phases"]):
+        raise ValueError("an unknown phase")
     segments = [_segment(one, n) for n, one in enumerate(body.get("segments", ()), 1)]
     return study(body["phases"], [v.astype(np.float32) for v in voxels], (z, y, x), segments)
 
@@ -81,38 +86,60 @@ def study(
             )
             for i, p in enumerate(phases, 1)
         ),
-        instances=tuple(_instance(_CT, str(i), v) for i, v in enumerate(voxels, 1)),
+        instances=tuple(_instance(_CT, str(i), v, affine) for i, v in enumerate(voxels, 1)),
         rejected={},
         segments=tuple(segments),
     )
 
 
-def _segment_to_json(segment: Segment) -> dict[str, Any]:
+def segment(
+    code: str, mask: NDArray[np.bool_], affine: NDArray[np.float64], number: int = 1
+) -> Segment:
+    """What somebody outlined, an object of its own.
+
+    Args:
+        code: `SCHEME|CODE` of the property type.
+        mask: (slices, rows, columns).
+        affine: 4x4, voxel index (z, y, x, 1) to LPS millimetres; the study's if they share one.
+        number: Of the object in the study.
+    """
+    scheme, _, value = code.partition("|")
+    instance = _instance(_SEG, f"100.{number}", mask, affine)
+    return Segment(scheme=scheme, code=value, mask=mask, affine=affine, instance=instance)
+
+
+def slide(stain: str, levels: Sequence[ArrayLevel]) -> Slide:
+    """A slide of given levels, finest first, one instance a level."""
+    instances = tuple(
+        _instance(_SLIDE, f"200.{n}", one.pixels, one.mpp) for n, one in enumerate(levels)
+    )
+    return Slide(stain=stain, levels=tuple(levels), instances=instances)
+
+
+def _segment_to_json(one: Segment) -> dict[str, Any]:
     return {
-        "scheme": segment.scheme,
-        "code": segment.code,
-        "shape": list(segment.mask.shape),
-        "affine": segment.affine.ravel().tolist(),
-        "bits_zlib": _packed(np.packbits(segment.mask)),
+        "scheme": one.scheme,
+        "code": one.code,
+        "shape": list(one.mask.shape),
+        "affine": one.affine.ravel().tolist(),
+        "bits_zlib": _packed(np.packbits(one.mask)),
     }
 
 
 def _segment(body: Mapping[str, Any], number: int) -> Segment:
-    shape = [int(n) for n in body["shape"]]
+    shape = _shape(body["shape"], 3)
     bits = _unpacked(body["bits_zlib"], (math.prod(shape) + 7) // 8)
     mask = np.unpackbits(np.frombuffer(bits, np.uint8), count=math.prod(shape))
-    return Segment(
-        scheme=str(body["scheme"]),
-        code=str(body["code"]),
-        mask=mask.astype(bool).reshape(shape),
-        affine=np.array(body["affine"], float).reshape(4, 4),
-        instance=_instance(_SEG, f"100.{number}", mask),
-    )
+    affine = np.array(body["affine"], float).reshape(4, 4)
+    if not mask.any() or not np.isfinite(affine).all() or not np.linalg.det(affine[:3, :3]):
+        raise ValueError("a segment that outlines nothing, or nowhere")
+    code = f"{body['scheme']}|{body['code']}"
+    return segment(code, mask.view(bool).reshape(shape), affine, number)
 
 
-def slide_to_json(slide: Slide) -> dict[str, Any]:
+def slide_to_json(one: Slide) -> dict[str, Any]:
     """A slide with every level whole: examples are small."""
-    return {"stain": slide.stain, "levels": [_level_to_json(level) for level in slide.levels]}
+    return {"stain": one.stain, "levels": [_level_to_json(level) for level in one.levels]}
 
 
 def _level_to_json(level: SlideLevel) -> dict[str, Any]:
@@ -130,27 +157,47 @@ def slide_of_json(body: Mapping[str, Any]) -> Slide:
 
     Raises:
         KeyError: a part is missing.
-        ValueError, TypeError, zlib.error: a part is of another kind.
+        ValueError, TypeError, zlib.error: a part is of another kind, or larger than examples are.
     """
-    levels = tuple(_level(one) for one in body["levels"])
-    instances = tuple(_instance(_SLIDE, f"200.{n}", one.pixels) for n, one in enumerate(levels))
-    return Slide(stain=str(body["stain"]), levels=levels, instances=instances)
+    return slide(str(body["stain"]), [_level(one) for one in body["levels"]])
 
 
 def _level(body: Mapping[str, Any]) -> ArrayLevel:
-    y, x = body["mpp"]
-    pixels = _of_steps(body["row_steps_uint8_zlib"], (3, *body["shape"]), "u1")
-    return ArrayLevel(pixels=pixels.transpose(1, 2, 0), mpp=(float(y), float(x)))
+    y, x = _lengths(body["mpp"])
+    shape = [3, *_shape(body["shape"], 2)]
+    pixels = _of_steps(body["row_steps_uint8_zlib"], shape, "u1")
+    return ArrayLevel(pixels=pixels.transpose(1, 2, 0), mpp=(y, x))
 
 
-def _instance(sop_class: str, number: str, pixels: NDArray[Any]) -> InstanceRef:
+def _lengths(given: Sequence[float]) -> list[float]:
+    found = [float(one) for one in given if not isinstance(one, str)]
+    if not all(0 < one < math.inf for one in found):
+        raise ValueError("a length that is none")
+    return found
+
+
+def _shape(given: Sequence[int], axes: int) -> list[int]:
+    """Whole numbers above 0, whose product is no more than an example may have."""
+    if len(given) != axes or any(isinstance(n, bool) or not isinstance(n, int) for n in given):
+        raise ValueError("a shape of other axes")
+    if min(given) < 1 or math.prod(given) > _MOST_FIGURES:
+        raise ValueError("a shape of nothing, or larger than examples are")
+    return list(given)
+
+
+def _instance(
+    sop_class: str, number: str, pixels: NDArray[Any], place: NDArray[Any] | tuple[float, ...]
+) -> InstanceRef:
+    """An instance by its content: pixels, and where they lie or how large they are."""
     series = f"{_STUDY}.{number}"
     return InstanceRef(
         study_instance_uid=_STUDY,
         series_instance_uid=series,
         sop_instance_uid=f"{series}.1",
         sop_class_uid=sop_class,
-        sha256=hashlib.sha256(pixels.tobytes()).hexdigest(),
+        sha256=hashlib.sha256(
+            repr((pixels.shape, np.ravel(place).tolist())).encode() + pixels.tobytes()
+        ).hexdigest(),
     )
 
 
@@ -160,9 +207,8 @@ def _steps(stack: NDArray[Any]) -> str:
 
 
 def _of_steps(packed: str, shape: Sequence[int], dtype: str) -> NDArray[Any]:
-    whole = [int(n) for n in shape]
-    raw = _unpacked(packed, np.dtype(dtype).itemsize * math.prod(whole))
-    made: NDArray[Any] = np.cumsum(np.frombuffer(raw, dtype).reshape(whole), axis=-1, dtype=dtype)
+    raw = _unpacked(packed, np.dtype(dtype).itemsize * math.prod(shape))
+    made: NDArray[Any] = np.cumsum(np.frombuffer(raw, dtype).reshape(shape), axis=-1, dtype=dtype)
     return made
 
 
@@ -172,4 +218,7 @@ def _packed(figures: NDArray[Any]) -> str:
 
 def _unpacked(packed: str, size: int) -> bytes:
     # No more than the shape says, and one byte that tells of it: a few bytes may unfold to many.
-    return zlib.decompressobj().decompress(base64.b64decode(packed), size + 1)
+    found = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)
+    if len(found) != size:
+        raise ValueError("not as many figures as the shape says")
+    return found

@@ -101,7 +101,7 @@ def _shape(
 
 def _joined(shapes: list[Shape]) -> Shape | None:
     """The shape of sources joined along their last axis; None where they cannot stand so."""
-    if any(not _fits(shape[:-1], shapes[0][:-1]) for shape in shapes):
+    if any(not fits(shape[:-1], shapes[0][:-1]) for shape in shapes):
         return None
     last = [shape[-1] if shape else 1 for shape in shapes]
     width = None if None in last else sum(w for w in last if w is not None)
@@ -112,10 +112,11 @@ def _fed(given: Shape | None, declared: Shape) -> bool:
     if given is None:
         return False
     # One number a case may have no axis of its own.
-    return _fits(given, declared) or (not declared and given in ((1,), (None,)))
+    return fits(given, declared) or (not declared and given in ((1,), (None,)))
 
 
-def _fits(given: Shape, declared: Shape) -> bool:
+def fits(given: Shape, declared: Shape) -> bool:
+    """Whether shapes agree wherever both are fixed."""
     return len(given) == len(declared) and all(
         a is None or b is None or a == b for a, b in zip(given, declared, strict=True)
     )
@@ -127,7 +128,7 @@ def _gives(manifest: Manifest, graphs: Mapping[str, Session]) -> None:
     if finder is not None:
         port, grid = graphs[finder.role].outputs.get(finder.output), finder.grid.size
         shapes: list[Shape] = [grid, (1, *grid)]
-        if port is None or not port.real or not any(_fits(port.shape[1:], s) for s in shapes):
+        if port is None or not port.real or not any(fits(port.shape[1:], s) for s in shapes):
             reason = f"gives no tensor {finder.output} of the segmenter's grid {grid}"
             raise SessionRefused(finder.role, reason)
     head, outputs = manifest.head, graphs[manifest.head.graph].outputs
@@ -138,7 +139,7 @@ def _gives(manifest: Manifest, graphs: Mapping[str, Session]) -> None:
                 head.graph, f"gives no tensor {name}, but {known} (classifiers: export no ZipMap)"
             )
         found = outputs[name].shape
-        if not found or not any(_fits(found[1:], shape) for shape in allowed):
+        if not found or not any(fits(found[1:], shape) for shape in allowed):
             wanted = " or ".join(str(shape) for shape in allowed)
             reason = f"which is not {head.kind} of this pack: a case has {wanted}"
             raise SessionRefused(head.graph, f"{name} has shape {found}, {reason}")

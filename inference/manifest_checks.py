@@ -38,8 +38,6 @@ def _reading(m: Manifest, doc: Table) -> None:
     """CT and report: what the graphs can be fed."""
     if (m.ct is None) == (CT in m.modalities):
         raise doc.refuse("pack.modalities", f"{CT} exactly where there is a table [ct]")
-    if m.ct is not None and not set(m.ct.required) <= set(m.ct.phases):
-        raise doc.refuse("ct.required", "some of ct.phases")
     _slides(m, doc)
     for n, rule in enumerate(m.rules):
         asked = set(rule.test.phases) if isinstance(rule.test, Contrast) else None
@@ -150,11 +148,14 @@ def _reference(m: Manifest, doc: Table) -> None:
     if reference is None:
         return
     known = {i.id for i in m.inputs if i.kind != "report"}
-    roles = "|".join(g.role for g in m.graphs)
+    finder = m.ct.segmenter.role if m.ct and m.ct.segmenter else ""
+    told = [g for g in m.graphs if g.role != finder and sources.tiles_of(g, m) is None]
+    roles = "|".join(g.role for g in told)
     place = re.compile(rf"({roles})\..+/\d+")
     for name in reference.names:
         if name not in known and not place.fullmatch(name):
-            raise doc.refuse("reference.names", f"ids of inputs, or ROLE.OUTPUT/N; {name} is none")
+            reason = f"ids of inputs, or ROLE.OUTPUT/N of a graph of patients; {name} is none"
+            raise doc.refuse("reference.names", reason)
     if reference.limit <= 0 or any(spread <= 0 for spread in reference.spread):
         raise doc.refuse("reference.spread", "numbers above 0, as limit")
     if reference.phase_hu and (m.ct is None or not set(reference.phase_hu) <= set(m.ct.phases)):

@@ -1,59 +1,43 @@
 """pack.toml and features.toml as they are written: read key by key, refused by file, line and key.
 
-Every key is known here or in `protocol_reading`, and every key that must be there is asked for, so
-a misspelt one is refused instead of ignored.
+Every key is known here, in `image_tables` or in `protocol_reading`, and each that must be there is
+asked for, so a misspelt one is refused instead of ignored.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import fields
 from datetime import date, datetime
 
-from inference import protocol_reading
+from inference import image_tables, protocol_reading
 from inference.manifest import (
     FORMAT,
     LEXICON,
     MANIFEST,
-    ROI,
     Calibration,
     CalibrationMethod,
-    CtInput,
     Cues,
     File,
     FindingWords,
     Graph,
-    Grid,
     Head,
     HeadKind,
-    Intensity,
     Lexicon,
     Manifest,
-    Normalisation,
     Output,
     Precision,
     Reference,
     Release,
     ReportAs,
-    Resampling,
-    Segmenter,
-    SlideInput,
     Tiers,
-    Tissue,
     TokenInput,
     TrainingData,
     TrainingKind,
     Variant,
-    Without,
 )
 from inference.manifest_checks import agree
 from inference.toml_table import Table, document
 from mappings.codes import is_loinc
-
-_ROLE = re.compile(r"[a-z][a-z0-9_]*")
-_CODED = re.compile(r"[^|]+\|[^|]+")
-_UNIT = 1e-3  # figures of a paper are rounded
 
 
 def parse(raw: bytes) -> Manifest:
@@ -69,8 +53,8 @@ def parse(raw: bytes) -> Manifest:
     manifest = Manifest(
         **{field.name: getattr(human, field.name) for field in fields(human)},
         training_data=_training_data(doc.table("training_data")),
-        ct=_ct(doc.table("ct")) if doc.has("ct") else None,
-        slides=tuple(_slides(t) for t in doc.tables("slides")) if doc.has("slides") else (),
+        ct=image_tables.ct(doc.table("ct")) if doc.has("ct") else None,
+        slides=tuple(map(image_tables.slides, doc.tables("slides"))) if doc.has("slides") else (),
         tokens=_tokens(doc.table("tokens")) if doc.has("tokens") else None,
         graphs=tuple(_graph(t) for t in doc.tables("graphs")),
         variants=tuple(_variant(t) for t in doc.tables("variants")) if doc.has("variants") else (),
@@ -103,108 +87,6 @@ def _training_data(t: Table) -> TrainingData:
     return made
 
 
-def _ct(t: Table) -> CtInput:
-    roi: ROI = t.one_of("roi", ROI)
-    grid = _grid(t, _orientation(t), t.one_of("resampling", Resampling))
-    made = CtInput(
-        phases=t.texts("phases"),
-        required=t.texts("required"),
-        min_confidence=t.number("min_confidence"),
-        grid=grid,
-        hu_clip=t.span("hu_clip"),
-        intensity=t.one_of("intensity", Intensity),
-        roi=roi,
-        without=t.one_of("without", Without),
-        segments=_segments(t) if roi == "segmentation" else (),
-        segmenter=_segmenter(t.table("segmenter"), grid) if roi == "segmenter" else None,
-    )
-    t.end()
-    return made
-
-
-def _grid(t: Table, orientation: str, resampling: Resampling) -> Grid:
-    size, spacing = t.numbers("grid", 3), t.numbers("spacing_mm", 3)
-    if any(n < 1 or n != int(n) for n in size):
-        raise t.refuse("grid", "whole numbers above 0")
-    if min(spacing) <= 0:
-        raise t.refuse("spacing_mm", "millimetres above 0")
-    return Grid(
-        size=(int(size[0]), int(size[1]), int(size[2])),
-        spacing_mm=(spacing[0], spacing[1], spacing[2]),
-        orientation=orientation,
-        resampling=resampling,
-    )
-
-
-def _orientation(t: Table) -> str:
-    if not t.has("orientation"):
-        return "SPL"
-    letters = t.text("orientation")
-    axes = [next((axis for axis in ("SI", "PA", "LR") if one in axis), one) for one in letters]
-    if sorted(axes) != ["LR", "PA", "SI"]:
-        raise t.refuse("orientation", "a letter of S or I, P or A, L or R each, such as SPL or RAS")
-    return letters
-
-
-def _segments(t: Table) -> tuple[str, ...]:
-    codes = t.texts("segments")
-    if not codes or not all(_CODED.fullmatch(code) for code in codes):
-        raise t.refuse("segments", 'property types as "SCHEME|CODE", such as "SCT|10200004"')
-    return codes
-
-
-def _segmenter(t: Table, around: Grid) -> Segmenter:
-    made = Segmenter(
-        role=_role(t, "role"),
-        output=t.text("output"),
-        grid=_grid(t, around.orientation, around.resampling),
-        threshold=t.number("threshold"),
-    )
-    t.end()
-    return made
-
-
-def _slides(t: Table) -> SlideInput:
-    normalisation: Normalisation = t.one_of("normalisation", Normalisation)
-    macenko = normalisation == "macenko"
-    made = SlideInput(
-        id=_role(t, "id"),
-        stain=t.text("stain"),
-        mpp=t.number("mpp"),
-        tile_px=t.whole("tile_px"),
-        overlap_px=t.whole("overlap_px"),
-        tissue=t.one_of("tissue", Tissue),
-        tissue_mpp=t.number("tissue_mpp"),
-        least_tissue=t.number("least_tissue"),
-        most_tiles=t.whole("most_tiles"),
-        normalisation=normalisation,
-        reference_stains=_stains(t) if macenko else (),
-        reference_maxima=t.numbers("reference_maxima", 2) if macenko else (),
-        without=t.one_of("without", Without),
-    )
-    if made.mpp <= 0 or made.tissue_mpp < made.mpp:
-        raise t.refuse("tissue_mpp", "micrometres per pixel, at least mpp, which is above 0")
-    if made.tile_px < 1 or not 0 <= made.overlap_px < made.tile_px:
-        raise t.refuse("overlap_px", "less than tile_px, which is at least 1")
-    if not 0 <= made.least_tissue <= 1:
-        raise t.refuse("least_tissue", "a share between 0 and 1")
-    if made.most_tiles < 1:
-        raise t.refuse("most_tiles", "at least 1")
-    if any(most <= 0 for most in made.reference_maxima):
-        raise t.refuse("reference_maxima", "concentrations above 0")
-    t.end()
-    return made
-
-
-def _stains(t: Table) -> tuple[tuple[float, float, float], ...]:
-    """Two directions in optical density, each of length 1."""
-    flat = t.numbers("reference_stains", 6)
-    rows = ((flat[0], flat[1], flat[2]), (flat[3], flat[4], flat[5]))
-    if any(abs(math.hypot(*row) - 1) > _UNIT for row in rows):
-        raise t.refuse("reference_stains", "R, G, B of two stains, each of length 1")
-    return rows
-
-
 def _tokens(t: Table) -> TokenInput:
     made = TokenInput(file=t.text("file"), length=t.whole("length"), pad=t.whole("pad"))
     if made.length < 1:
@@ -216,7 +98,7 @@ def _tokens(t: Table) -> TokenInput:
 def _graph(t: Table) -> Graph:
     feeds = t.table("feeds")
     made = Graph(
-        role=_role(t, "role"),
+        role=t.name("role"),
         file=t.text("file"),
         external=t.texts("external") if t.has("external") else (),
         feeds={name: feeds.one_or_more_texts(name) for name in feeds.rest()},
@@ -227,16 +109,9 @@ def _graph(t: Table) -> Graph:
     return made
 
 
-def _role(t: Table, key: str) -> str:
-    role = t.text(key)
-    if not _ROLE.fullmatch(role):
-        raise t.refuse(key, "a name of lower-case letters, digits and underscores")
-    return role
-
-
 def _variant(t: Table) -> Variant:
     made = Variant(
-        role=_role(t, "role"),
+        role=t.name("role"),
         precision=t.one_of("precision", Precision),
         file=t.text("file"),
         tolerance=t.number("tolerance"),
@@ -251,7 +126,7 @@ def _head(t: Table) -> Head:
     kind: HeadKind = t.one_of("kind", HeadKind)
     survival = kind == "hazards"
     made = Head(
-        graph=_role(t, "graph"),
+        graph=t.name("graph"),
         kind=kind,
         output=t.text("output"),
         bias=t.text("bias") if kind == "additive_logit" else "",

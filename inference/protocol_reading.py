@@ -69,7 +69,7 @@ def read(doc: Table) -> Protocol:
         triggers=tuple(_trigger(t) for t in doc.tables("triggers")),
         # A model of images alone reads nothing else of the record.
         inputs=tuple(_input(t) for t in doc.tables("inputs"))
-        if doc.has("inputs") or not doc.has("ct")
+        if doc.has("inputs") or not (doc.has("ct") or doc.has("slides"))
         else (),
     )
     pack.end()

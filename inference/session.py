@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,6 +76,16 @@ class Port:
     def real(self) -> bool:
         """Whether it holds measured numbers: float or double."""
         return self.dtype in (np.float32, np.float64)
+
+    def joined(self, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Sources side by side along the last axis, as this input wants them; each (B, ...)."""
+        # One number a case may come, and be wanted, without an axis of its own.
+        whole = [part if part.ndim > 1 else part[:, None] for part in parts]
+        made = whole[0] if len(whole) == 1 else np.concatenate(whole, axis=-1)
+        if len(self.shape) == 1:
+            made = made[:, 0]
+        assert self.dtype is not None  # the pack was checked
+        return np.ascontiguousarray(made, dtype=self.dtype)
 
 
 class Session:

@@ -7,7 +7,7 @@
 | `ct.region` | (B, D, H, W) | share of each voxel that is of the region of interest |
 | `ct.overview` | (B, phases, D, H, W) | voxels on the segmenter's grid; for its graph only |
 | `SLIDES.tiles` | (tiles, 3, px, px) | sRGB 0 to 1; the graph runs on tiles, not on patients |
-| `SLIDES.tile_mask` | (B, tiles) | 1 where a tile is; as many as the longest bag of the batch has |
+| `SLIDES.tile_mask` | (B, tiles) | 1 where a tile is; of a patient without a slide a single 0 |
 | `SLIDES.tile_position` | (B, tiles, 3) | number of the slide, y and x of the centre in mm |
 | `MODALITY.values` | (B, n) | its numbers in the order of `[[inputs]]`, NaN where missing |
 | `MODALITY.mask` | (B, n) | 1 where there is a number |

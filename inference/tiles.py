@@ -15,9 +15,8 @@ from inference.session import Session
 from inference.slides import Bag
 
 Float = NDArray[np.float32]
-Float64 = NDArray[np.float64]
 # 64 tiles of 256 pixels are 50 MB of floats.
-_AT_ONCE = 64
+_PIXELS_AT_ONCE = 64 * 256 * 256
 
 
 def embed(session: Session, bag: Bag) -> dict[str, NDArray[Any]]:
@@ -26,9 +25,10 @@ def embed(session: Session, bag: Bag) -> dict[str, NDArray[Any]]:
     Raises:
         SessionRefused: a graph gives an output without a row for each tile.
     """
+    at_once = max(_PIXELS_AT_ONCE // bag.declared.tile_px**2, 1)
     parts = [
-        _run(session, bag.pixels(first, min(first + _AT_ONCE, bag.count)))
-        for first in range(0, bag.count, _AT_ONCE)
+        _run(session, bag.pixels(first, min(first + at_once, bag.count)))
+        for first in range(0, bag.count, at_once)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -39,11 +39,12 @@ def blank(session: Session, tile_px: int) -> dict[str, NDArray[Any]]:
     return {name: figures[:0] for name, figures in one.items()}
 
 
-def laid(found: Sequence[Mapping[str, NDArray[Any]]], length: int) -> dict[str, Float64]:
+def laid(found: Sequence[Mapping[str, NDArray[Any]]], length: int) -> dict[str, NDArray[Any]]:
     """Outputs of several bags side by side, (B, length, ...), 0 behind the end of each."""
     made = {}
     for name in found[0]:
-        whole = np.zeros((len(found), length, *found[0][name].shape[1:]))
+        one = found[0][name]
+        whole = np.zeros((len(found), length, *one.shape[1:]), one.dtype)
         for row, of in enumerate(found):
             whole[row, : len(of[name])] = of[name]
         made[name] = whole

@@ -17,6 +17,7 @@ from inference.errors import ManifestRefused
 Lines = Mapping[str, int]
 # What `oncord pack init` leaves for people to write; never a value.
 OPEN = "TODO"
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Table:
@@ -31,10 +32,12 @@ class Table:
         return f"{self._at}.{key}" if self._at else key
 
     def _line(self, key: str) -> int:
-        """The line of a key, or of the table that should have it."""
-        for at in (self._key(key), f"{self._key(key)}[0]", key.rpartition(".")[0], self._at):
-            if line := self._lines.get(at, 0):
+        """The line of a key, or of the nearest table or inline table that should have it."""
+        at = self._key(key)
+        while at:
+            if line := self._lines.get(at) or self._lines.get(f"{at}[0]"):
                 return line
+            at = at[: max(at.rfind("."), at.rfind("["), 0)]
         return 0
 
     def refuse(self, key: str, expected: str) -> ManifestRefused:
@@ -58,6 +61,13 @@ class Table:
             raise self.refuse(key, "a text that is not empty")
         if value.startswith(OPEN):
             raise self.refuse(key, f"your own words instead of {OPEN}")
+        return value
+
+    def name(self, key: str) -> str:
+        """A name of lower-case letters, digits and underscores."""
+        value = self.text(key)
+        if not _NAME.fullmatch(value):
+            raise self.refuse(key, "a name of lower-case letters, digits and underscores")
         return value
 
     def number(self, key: str) -> float:

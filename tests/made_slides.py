@@ -80,11 +80,11 @@ FEEDS = 'embedding = "tile_encoder.embedding"\nmask = "he.tile_mask"\nposition =
 
 def pack(
     folder: Path, slides: str = SLIDES, graphs: str = TILE_GRAPH, feeds: str = FEEDS,
-    encoder: bytes | None = None,
+    encoder: bytes | None = None, head: bytes | None = None,
 ) -> Path:  # fmt: skip
     """The pack of `made` with slides and an encoder of their tiles."""
     files = {"tile_encoder.onnx": encoder or tile_encoder()}
-    made(folder, pool(), head='kind = "logit"\noutput = "logit"', feeds=feeds, files=files)
+    made(folder, head or pool(), head='kind = "logit"\noutput = "logit"', feeds=feeds, files=files)
     text = (folder / "pack.toml").read_text()
     text = text.replace('modalities = ["labs"]', 'modalities = ["he", "labs"]')
     text = text.replace("\n[[graphs]]", f"{slides}{graphs}\n[[graphs]]", 1)

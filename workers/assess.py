@@ -37,7 +37,7 @@ from mappings.errors import ImageError
 from mappings.images import CtStudy
 from mappings.record import Coded, Entry, PatientRecord, Quantity, Text, When
 from mappings.record_json import when_to_json
-from workers.evidence import known_of, study_summary
+from workers.evidence import known_of, study_of, study_summary
 from workers.parts import Parts
 
 log = structlog.get_logger()
@@ -104,6 +104,14 @@ class Assess:
                 jobs.park(connection, claim, now=self._parts.now(), reason=reason)
 
     def _run(self, pack: Pack, claims: Sequence[Claim]) -> set[str]:
+        # Four phases of 400 slices are 1.7 GB: those of a whole batch are not held at once.
+        at_once = 1 if pack.manifest.images else len(claims)
+        wanted: set[str] = set()
+        for first in range(0, len(claims), at_once):
+            wanted |= self._run_together(pack, claims[first : first + at_once])
+        return wanted
+
+    def _run_together(self, pack: Pack, claims: Sequence[Claim]) -> set[str]:
         read = [self._read(pack, claim) for claim in claims]
         cases = [r.case for r in read if r.case is not None]
         provider = cast(Provider, self._parts.settings.provider)
@@ -235,7 +243,7 @@ class Assess:
         return [
             row
             for row in results.current(connection, refs["person"], pack.manifest.id)
-            if _is_of(row.body["prediction"], refs["study"], t0)
+            if _is_of(row.body, refs["study"], t0)
         ]
 
     def _new(
@@ -272,6 +280,7 @@ class Assess:
             as_of=item.as_of,
             body={
                 "prediction": prediction.to_json(),
+                "study": item.answer.study_instance_uid,
                 "inputs": _inputs(pack, item.case.record, prediction),
                 "changed": refs.get("changed", ""),
             },
@@ -331,10 +340,10 @@ class Assess:
         return {"deliver"}
 
 
-def _is_of(prediction: Mapping[str, Any], study: str | None, t0: datetime | None) -> bool:
+def _is_of(body: Mapping[str, Any], study: str | None, t0: datetime | None) -> bool:
     if study is not None:
-        return any(i["study_instance_uid"] == study for i in prediction["instances"])
-    return t0 is not None and datetime.fromisoformat(prediction["t0"]) == t0
+        return study_of(body) == study
+    return t0 is not None and datetime.fromisoformat(body["prediction"]["t0"]) == t0
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -116,8 +116,7 @@ def _packs(parts: Parts) -> Iterator[Finding]:
         if failed:
             text += f"; its own example {failed[0]} gives another figure"
         yield Finding("pack", not failed, text)
-        if pack.manifest.slides:
-            yield _slides(pack)
+        yield from _unread(pack)
     for protocol in parts.protocols:
         if parts.pack(protocol.id) is None:
             text = f"{protocol.id} {protocol.version}: readiness only, no model is trained"
@@ -126,12 +125,19 @@ def _packs(parts: Parts) -> Iterator[Finding]:
         yield Finding("pack", False, text)
 
 
-def _slides(pack: Pack) -> Finding:
+def _unread(pack: Pack) -> Iterator[Finding]:
     """What becomes of a pack whose images nobody reads yet (ADR 15)."""
-    needed = any(slides.without == "no result" for slides in pack.manifest.slides)
-    becomes = "no patient gets a result" if needed else "every result is made without them"
-    text = f"{pack.manifest.id}: slides are not read out of studies by this version; {becomes}"
-    return Finding("pack", not needed, text)
+    m = pack.manifest
+    unread = {}
+    if m.slides:
+        needed = any(slides.without == "no result" for slides in m.slides)
+        unread["slides are not read out of studies by this version"] = needed
+    if m.ct is not None and m.index.on != "study":
+        needed = m.ct.without == "no result"
+        unread["a CT is read where the index is a study, by this version"] = needed
+    for why, needed in unread.items():
+        becomes = "no patient gets a result" if needed else "every result is made without them"
+        yield Finding("pack", not needed, f"{m.id}: {why}; {becomes}")
 
 
 def _ehr(parts: Parts) -> Finding:

@@ -226,16 +226,14 @@ class Evidence:
         changed: str = "",
     ) -> None:
         """Queue a standing result to be made anew."""
-        made = row.body["prediction"]
-        instances = made["instances"]
         self._start(
             connection,
             person,
             row.pack,
             why=why,
             event=f"message/{message}",
-            study=next((i["study_instance_uid"] for i in instances), None),
-            more={"corrects": row.id, "changed": changed, "t0": made["t0"]},
+            study=study_of(row.body),
+            more={"corrects": row.id, "changed": changed, "t0": row.body["prediction"]["t0"]},
         )
 
     def _differs(self, row: Any, versions: Sequence[Entry]) -> bool:
@@ -390,6 +388,15 @@ def _read(reader: decisive.Reader | None, wanted: Wanted, fresh: Sequence[Entry]
         for number, entry in enumerate(wanted.concerns(fresh))
     ]
     return PatientRecord.of([*found.entries, *told], as_of=wanted.as_of, elsewhere=found.elsewhere)
+
+
+def study_of(body: Mapping[str, Any]) -> str | None:
+    """The index study of a stored result; its images may have been left out.
+
+    Results of before 2026-11-21 tell it by the instances that they read.
+    """
+    instances = body["prediction"]["instances"]
+    return body.get("study") or next((i["study_instance_uid"] for i in instances), None)
 
 
 def study_summary(row: Any) -> StudySummary:

@@ -225,6 +225,8 @@ def conformed(pack: Pack, *, every: bool = False) -> Iterator[Line]:
             name = one.example + (f" in {precision}" if precision else "")
             for figure, off in told.items():
                 yield Line("example", off <= limit, f"{name}: {figure} differs by {off:.2g}")
+            for images in one.left_out:
+                yield Line("example", True, f"{name} leaves out its images: {images}")
 
 
 @app.command()
@@ -331,8 +333,11 @@ def answered(pack: Pack, record: PatientRecord, given: Case | None) -> Iterator[
     if answer.state != "ready":
         yield "no prediction: the rules are not met"
         return
-    ct = given.ct if given else None
-    made = assess(pack, [Case(record=record, ct=ct, t0=answer.t0, as_of=record.as_of)])[0]
+    ct, slides = (given.ct, given.slides) if given else (None, ())
+    case = Case(record=record, ct=ct, t0=answer.t0, as_of=record.as_of, slides=slides)
+    made = assess(pack, [case])[0]
+    for missing in made.missing[len(read.missing) :]:
+        yield f"{missing.input}: {missing.reason}; {missing.handling}"
     for one in made.outcomes:
         span = "" if one.low is None else f" ({one.low:.6f} to {one.high:.6f})"
         yield f"{heads.words(pack.manifest, one)}: {one.probability:.6f}{span}"

@@ -50,7 +50,9 @@ def segments(
     frame_of_reference: str,
     codes: Collection[str] | None = None,
 ) -> tuple[tuple[Segment, ...], dict[str, str]]:
-    """What SEG objects of one study outline.
+    """What SEG objects of one study outline: of each property type what the newest object says.
+
+    A corrected outline is a new object, since a UID never comes to mean other pixels.
 
     Args:
         datasets: SEG objects with their pixels.
@@ -59,12 +61,13 @@ def segments(
         codes: `SCHEME|CODE` of the segments to read; every one by default.
 
     Returns:
-        Segments by object and number, cropped to what they outline, and series UID to the reasons
-        why objects or segments of it were not used.
+        Segments by object, the newest first, and number, cropped to what they outline; and series
+        UID to the reasons why objects or segments of it were not used.
     """
     made: list[Segment] = []
     reasons: dict[str, list[str]] = defaultdict(list)
-    for dataset in sorted(datasets, key=lambda d: text(d, "SOPInstanceUID")):
+    said: set[_Code] = set()
+    for dataset in sorted(datasets, key=_created, reverse=True):
         unused = reasons[text(dataset, "SeriesInstanceUID")]
         try:
             _same_space(dataset, frame_of_reference)
@@ -72,10 +75,24 @@ def segments(
             instance = refs.get(text(dataset, "SOPInstanceUID"))
             if instance is None:
                 raise NotDicom("not an instance of the store")
-            made += _segments(dataset, instance, described, unused)
+            unused += [
+                f"segment {n} is told anew by a newer object"
+                for n, code in described.items()
+                if code in said
+            ]
+            newest = {n: code for n, code in described.items() if code not in said}
+            made += _segments(dataset, instance, newest, unused)
+            # One without a voxel counts, too: there is no such thing any more.
+            said |= set(newest.values())
         except (NotDicom, UnevenSpacing) as error:
             unused.append(error.reason)
-    return tuple(made), {uid: "; ".join(said) for uid, said in reasons.items() if said}
+    return tuple(made), {uid: "; ".join(why) for uid, why in reasons.items() if why}
+
+
+def _created(dataset: Dataset) -> tuple[str, str]:
+    """(0008,0023) and (0008,0033), of type 1 in a multi-frame object; equal ones by their UID."""
+    moment = text(dataset, "ContentDate") + text(dataset, "ContentTime")
+    return moment, text(dataset, "SOPInstanceUID")
 
 
 def _same_space(dataset: Dataset, frame_of_reference: str) -> None:

@@ -51,13 +51,15 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.mark.timeout(300)
-def test_the_page_leads_from_two_models_to_two_packs(reader: tuple[Path, str]):
+def test_the_page_leads_from_three_models_to_three_packs(reader: tuple[Path, str]):
     """Each shell block ends well, and says what the page says it says."""
     folder, told = reader
     assert "BAD" not in told
-    assert 2 == told.count("ok  example   first: all figures differs by")
+    assert 3 == told.count("ok  example   first: all figures differs by")
+    assert "leaves out its images" not in told
     assert "readiness: ready" in told
     assert re.search(r"^Recurrence within the year: 0\.\d+$", told, re.MULTILINE)
+    assert re.search(r"^Malignant: 0\.\d+$", told, re.MULTILINE)
     assert re.search(r"^cea_risk 0\.1\.0, .*synthetic", told, re.MULTILINE)
     assert re.search(r"^cea_risk_torch 0\.1\.0", told, re.MULTILINE)
     assert (folder / "packs/cea_risk/pack.sig").is_file()

@@ -59,7 +59,7 @@ def keys(path: Path, readers: set[str]) -> list[str]:
 
 _COMMANDS = dict(commands(typer.main.get_command(app)))
 _PACK_READERS = {
-    "text", "number", "whole", "truth", "one_of", "texts", "numbers", "span", "table", "tables",
+    "text", "name", "number", "whole", "truth", "one_of", "texts", "numbers", "span", "table", "tables",
     "raw", "has", "day", "moment", "days", "one_or_more_numbers", "one_or_more_texts",
 }  # fmt: skip
 _SITE_READERS = {"take", "table", "tables", "texts", "number", "count"}
@@ -76,7 +76,7 @@ _SITE_KEYS = sorted(
 _PACK_KEYS = sorted(
     {
         key
-        for name in ("manifest_reading.py", "protocol_reading.py")
+        for name in ("manifest_reading.py", "image_tables.py", "protocol_reading.py")
         for key in keys(_HOUSE / "inference" / name, _PACK_READERS)
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 from made_packs import case, made, onnx_graph
 from onnx import NodeProto, helper
 
-from inference import conform, example_images, packs
+from inference import conform, example_images, listing, packs
 from inference.assess import Case, assess
-from inference.errors import ManifestRefused, UnusableVolume
+from inference.errors import ManifestRefused, SessionRefused, UnusableVolume
 from inference.packs import Pack, PackRefused
 from mappings.images import CtStudy, Segment
 
@@ -63,7 +64,7 @@ def pack(
     return folder
 
 
-def _mean(name: str, given: str, axes: Sequence[int]) -> list[NodeProto]:
+def mean_of(name: str, given: str, axes: Sequence[int]) -> list[NodeProto]:
     return [
         helper.make_node("ReduceMean", [name], [f"{given}_flat"], axes=list(axes), keepdims=0),
         helper.make_node("Unsqueeze", [f"{given}_flat", "axis"], [given]),
@@ -73,7 +74,7 @@ def _mean(name: str, given: str, axes: Sequence[int]) -> list[NodeProto]:
 def mean_hu() -> bytes:
     """Logit = mean HU + 1 where there is a study."""
     nodes = [
-        *_mean("volume", "hu", [1, 2, 3, 4]),
+        *mean_of("volume", "hu", [1, 2, 3, 4]),
         helper.make_node("Add", ["hu", "present"], ["logit"]),
     ]
     takes = {"volume": ["n", 1, 2, 2, 2], "present": ["n", 1]}
@@ -93,9 +94,7 @@ def finder(shape: Sequence[int] = (4, 5, 6)) -> bytes:
 
 def segment(mask: np.ndarray, study: CtStudy, code: str = LIVER, scheme: str = "SCT") -> Segment:
     """A segment on the grid of the study's volume."""
-    seg = example_images._instance(example_images._SEG, "100", mask)
-    affine = study.phases["AP"].affine
-    return Segment(scheme=scheme, code=code, mask=mask, affine=affine, instance=seg)
+    return example_images.segment(f"{scheme}|{code}", mask, study.phases["AP"].affine)
 
 
 def scanned(*segments: tuple[slice, slice, slice]) -> Case:
@@ -135,7 +134,7 @@ def test_several_segments_have_one_centre(tmp_path: Path):
 def test_what_was_outlined_reaches_the_graph(tmp_path: Path):
     """`ct.region` is the share of each voxel; here one of two layers of the grid."""
     nodes = [
-        *_mean("region", "share", [1, 2, 3]),
+        *mean_of("region", "share", [1, 2, 3]),
         helper.make_node("Add", ["share", "present"], ["logit"]),
     ]
     takes = {"region": ["n", 2, 2, 2], "present": ["n", 1]}
@@ -169,7 +168,7 @@ def test_without_an_outline_the_study_is_left_out_and_said(tmp_path: Path):
     found = assess(own, [scanned()])[0]
     assert 0 == found.logit
     assert ["region of interest: no segment of SCT|10200004"] == [
-        f"region of interest: {m.reason}" for m in found.missing if m.input == "ct"
+        m.reason for m in found.missing if m.input == "ct"
     ]
     assert () == found.instances
 
@@ -180,16 +179,22 @@ def test_a_result_names_the_object_that_outlined(tmp_path: Path):
     one = scanned((slice(5, 7), slice(7, 9), slice(3, 5)))
     assert one.ct is not None
     (liver,) = one.ct.segments
-    retold = replace(
-        liver, instance=replace(liver.instance, sha256="b" * 64, pixel_sha256="c" * 64)
+    moved = liver.affine.copy()
+    moved[0, 3] += 1
+    resent = replace(liver.instance, sha256="b" * 64, pixel_sha256="c" * 64)
+    others = (
+        replace(liver, instance=resent),
+        replace(liver, affine=moved),
+        replace(liver, mask=liver.mask[:, :, :4]),
     )
     used = []
-    for outlined in (liver, retold):
+    for outlined in (liver, *others):
         case_ = replace(one, ct=replace(one.ct, segments=(outlined,)))
         used.append({i.sop_class_uid: i.pixel_sha256 for i in assess(own, [case_])[0].instances})
     assert {example_images._CT, example_images._SEG} == set(used[0])
-    # The code stands in its tags: other bytes are another input, though its pixels be the same.
-    assert "b" * 64 == used[1][example_images._SEG]
+    # Other bytes around the same outline are the same input; another place or mask is another.
+    assert used[0] == used[1]
+    assert 3 == len({read[example_images._SEG] for read in used})
 
 
 def test_a_graph_finds_the_region_on_a_coarse_grid(tmp_path: Path):
@@ -214,8 +219,26 @@ def test_a_graph_that_finds_nothing_gives_no_centre(tmp_path: Path):
     dark = example_images.study(["AP"], [one.ct.phases["AP"].voxels * 0], (1, 1, 1))
     found = assess(own, [replace(one, ct=dark)])[0]
     assert (0, ["segmenter finds none"]) == (
-        found.logit, [m.reason for m in found.missing if m.input == "ct"],
+        found.logit,
+        [m.reason.removeprefix("region of interest: ") for m in found.missing if m.input == "ct"],
     )  # fmt: skip
+
+
+def free_finder() -> bytes:
+    """Every other voxel, of whatever it is fed: a graph whose axes are all free."""
+    weights = {"from": np.zeros(3, np.int64), "to": np.array([99] * 3), "axes": np.array([2, 3, 4]),
+               "by": np.array([2] * 3)}  # fmt: skip
+    node = helper.make_node("Slice", ["volume", "from", "to", "axes", "by"], ["likely"])
+    free = ["n", "c", "d", "h", "w"]
+    return onnx_graph([node], {"volume": free}, {"likely": free}, weights)
+
+
+def test_a_graph_that_gives_another_grid_than_its_own_is_refused(tmp_path: Path):
+    """Free axes say nothing before it runs; then its voxels would be taken for others' places."""
+    own = packs.load(pack(tmp_path / "p", FINDER, way="segmenter",
+                          files={"segmenter.onnx": free_finder()}))  # fmt: skip
+    with pytest.raises(SessionRefused, match=r"gave \(1, 2, 3, 3\), not \(4, 5, 6\)"):
+        assess(own, [scanned()])
 
 
 @pytest.mark.parametrize(
@@ -294,3 +317,51 @@ def test_a_pack_around_the_centre_of_the_volume_does_not_look_at_segments(tmp_pa
     assert logit(own, with_one) == logit(own, without)
     found = assess(own, [with_one])[0].instances
     assert {example_images._CT} == {i.sop_class_uid for i in found}
+
+
+def test_an_author_may_compare_every_stage_of_the_images(tmp_path: Path):
+    """Voxels as they are fed, what a segmenter gives, and the share of the region."""
+    feeds = 'volume = "ct.volume"\npresent = "ct.present"'
+    own = packs.load(pack(tmp_path / "p", FINDER, feeds, way="segmenter",
+                          files={"segmenter.onnx": finder()}))  # fmt: skip
+    one = scanned()
+    assert one.ct is not None
+    voxels = np.rint(one.ct.phases["AP"].voxels)  # examples hold whole HU
+    one = replace(one, ct=example_images.study(["AP"], [voxels], (1, 1, 1)))
+    coarse = voxels.reshape(4, 2, 5, 2, 6, 2).mean((1, 3, 5))
+    (said,) = assess(own, [one])
+    wanted = {
+        "probability": said.outcomes[0].probability,
+        "fed/ct.overview": coarse[None].tolist(),
+        "fed/ct.phases": [1],
+        "graph/segmenter.likely": (coarse / 100).tolist(),
+    }
+    body = {**conform.case_to_json(one), "expected": wanted}
+    folder = tmp_path / "p" / "examples"
+    folder.mkdir()
+    (folder / "one.json").write_text(json.dumps(body))
+    listing.seal(tmp_path / "p")
+    (found,) = conform.check(packs.load(tmp_path / "p"))
+    assert (set(wanted), True) == (set(found.off), found.passed)
+    wanted["fed/ct.overview"][0][1][2][3] += 1
+    (folder / "one.json").write_text(json.dumps({**body, "expected": wanted}))
+    listing.seal(tmp_path / "p")
+    (found,) = conform.check(packs.load(tmp_path / "p"))
+    assert (False, pytest.approx(1, abs=1e-3)) == (found.passed, found.off["fed/ct.overview"])
+
+
+def test_an_example_whose_images_do_not_serve_is_told(tmp_path: Path):
+    """A figure without them proves little; where they must serve, the pack fails by name."""
+    one = scanned()
+    for without in ("left out", "no result"):
+        folder = pack(tmp_path / without, SEGMENTS, without=without)
+        (folder / "examples").mkdir()
+        body = {**conform.case_to_json(one), "expected": {"probability": 0.5}}
+        (folder / "examples" / "one.json").write_text(json.dumps(body))
+        listing.seal(folder)
+        if without == "left out":
+            (found,) = conform.check(packs.load(folder))
+            assert ("ct: region of interest: no segment of SCT|10200004",) == found.left_out
+        else:
+            with pytest.raises(PackRefused, match=r"one\.json: region of interest: no segment"):
+                conform.check(packs.load(folder))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from made_slides import DARK, EDGE, FEEDS, GLASS, SLIDES, TILE_GRAPH, pack, scanned, seen, slide
 
-from inference import conform, packs
+from inference import conform, embeddings, packs, tiles
 from inference.assess import Case, assess
 from inference.errors import ManifestRefused, UnusableSlide
 from inference.packs import Pack, PackRefused
+from inference.session import Session
 from mappings.images import ArrayLevel
 
 MACENKO = """normalisation = "macenko"
@@ -52,13 +54,24 @@ def test_bags_of_different_length_share_a_batch(tmp_path: Path):
     assert pytest.approx([golden([2]), 0], abs=1e-5) == together[:2]
 
 
-def test_more_tiles_than_run_at_once_are_all_read(tmp_path: Path):
-    """64 tiles are one run of the graph; here there are more."""
+def test_more_tiles_than_run_at_once_are_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Seven tiles of 4 x 4 pixels a run, the last one fewer."""
+    monkeypatch.setattr(tiles, "_PIXELS_AT_ONCE", 7 * EDGE**2 + 3)
+    monkeypatch.setattr(embeddings, "kept", embeddings.Embeddings())
+    taken = []
+    run = Session.figures
+
+    def counting(self: Session, rows: int, **feeds: Any) -> dict[str, Any]:
+        taken.append(rows)
+        return run(self, rows, **feeds)
+
+    monkeypatch.setattr(Session, "figures", counting)
     big = np.full((10 * EDGE, 10 * EDGE, 3), DARK, np.uint8)
     big[:EDGE] = GLASS
     own = packs.load(pack(tmp_path / "p"))
     rows = [row for row in range(1, 10) for _ in range(10)]
     assert pytest.approx(golden(rows), abs=1e-4) == logits(own, seen(scanned(big)))[0]
+    assert [*[7] * 12, 6, 1] == taken
 
 
 def test_without_a_slide_of_the_stain_the_graphs_are_told_so(tmp_path: Path):
@@ -118,7 +131,8 @@ def test_an_example_keeps_every_pixel_and_passes(tmp_path: Path):
 @pytest.mark.parametrize(
     ("sent", "wanted", "key"),
     [
-        ("tile_px = 4", "tile_px = 0", r"slides\[0\]\.overlap_px"),
+        ("tile_px = 4", "tile_px = 0", r"slides\[0\]\.tile_px"),
+        ("tile_px = 4", "tile_px = 5000", r"slides\[0\]\.tile_px"),
         ("overlap_px = 0", "overlap_px = 4", r"slides\[0\]\.overlap_px"),
         ("mpp = 0.5", "mpp = 0", r"slides\[0\]\.tissue_mpp"),
         ("tissue_mpp = 1.0", "tissue_mpp = 0.1", r"slides\[0\]\.tissue_mpp"),
@@ -164,4 +178,26 @@ def test_a_graph_of_tiles_must_take_tiles(tmp_path: Path):
         packs.load(folder)
     folder = pack(tmp_path / "q", feeds=FEEDS.replace("tile_encoder.embedding", "labs.values"))
     with pytest.raises(PackRefused, match="input embedding has shape"):
+        packs.load(folder)
+
+
+def test_a_model_of_slides_alone_reads_nothing_else(tmp_path: Path):
+    """No [[inputs]] at all, as of a CT alone."""
+    folder = pack(tmp_path / "p")
+    text = (folder / "pack.toml").read_text().replace('["he", "labs"]', '["he"]')
+    text = text.replace('test = "inputs"\ninputs = ["CEA"]', 'test = "age"\nyears = [0, 120]')
+    first, end = text.index("[[inputs]]"), text.index("[[slides]]")
+    (folder / "pack.toml").write_text(text[:first] + text[end:])
+    own = packs.load(folder)
+    assert () == own.manifest.inputs
+    assert pytest.approx(golden([1]), abs=1e-5) == logits(own, seen(slide((1, 1))))[0]
+
+
+def test_the_first_tile_is_no_reference(tmp_path: Path):
+    """Which tile is the first says nothing of a patient: the flag would be of chance."""
+    folder = pack(tmp_path / "p")
+    more = '\n[reference]\nnames = ["tile_encoder.embedding/0"]\ncentre = [0]\nspread = [1]\nlimit = 3\n'
+    text = (folder / "pack.toml").read_text().replace("\n[[files]]", f"{more}\n[[files]]", 1)
+    (folder / "pack.toml").write_text(text)
+    with pytest.raises(ManifestRefused, match=r"tile_encoder\.embedding/0 is none"):
         packs.load(folder)

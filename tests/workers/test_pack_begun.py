@@ -168,7 +168,7 @@ def test_a_few_bytes_do_not_unfold_to_gigabytes(tmp_path: Path):
     bomb = zlib.compress(bytes(64 << 20))
     body["ct"] |= {"shape": [1, 2, 2, 2], "row_steps_int16_zlib": base64.b64encode(bomb).decode()}
     tracemalloc.start()
-    with pytest.raises(ValueError, match=r"reshape|buffer size"):
+    with pytest.raises(ValueError, match=r"not as many figures"):
         conform.case_from_json(body)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -74,5 +75,23 @@ def test_a_pack_whose_slides_nobody_reads_is_told(
     site = SITE.replace("liver_dx", "outside")
     with opened(tmp_path, sqlite_url, packs=tmp_path / "packs", site=site) as line:
         found = [f for f in examine(line.parts.settings) if "slides are not read" in f.text]
+    assert [ok] == [f.ok for f in found]
+    assert ("no patient" in found[0].text) is not ok
+
+
+@pytest.mark.parametrize(("without", "ok"), [("left out", True), ("no result", False)])
+def test_a_pack_whose_study_nobody_names_is_told(
+    tmp_path: Path, sqlite_url: str, without: str, *, ok: bool
+):
+    """The index of the liver pack is its CT; here it is the moment of the assessment."""
+    folder = tmp_path / "packs" / "liver_dx"
+    shutil.copytree(PACKS / "liver_dx", folder)
+    text = (folder / "pack.toml").read_text()
+    start, end = text.index("[index]"), text.index("[lock]")
+    text = text[:start] + '[index]\non = "assessment"\ntext = "now"\n\n' + text[end:]
+    text = re.sub(r'"contrast_study"\nphases = .*', '"sex"\nvalue = "male"', text)
+    (folder / "pack.toml").write_text(text.replace('"left out"', f'"{without}"'))
+    with opened(tmp_path, sqlite_url, packs=tmp_path / "packs") as line:
+        found = [f for f in examine(line.parts.settings) if "index is a study" in f.text]
     assert [ok] == [f.ok for f in found]
     assert ("no patient" in found[0].text) is not ok

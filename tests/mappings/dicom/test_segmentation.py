@@ -19,6 +19,7 @@ from segmentations import (
     STUDY,
     at,
     by_highdicom,
+    described,
     item,
     seg,
     two_frames,
@@ -232,10 +233,37 @@ def test_phases_in_several_spaces_take_no_segments() -> None:
 def test_a_study_has_the_segments_of_all_its_objects() -> None:
     """Its instances are those of the volumes; a segment names its own."""
     scan = ct()
-    study = study_of(two_frames(number=92), *scan, two_frames())
-    assert [f"{UID}.1", f"{STUDY}.92.1"] == [s.instance.sop_instance_uid for s in study.segments]
+    mass = two_frames(number=92, SegmentSequence=[described(1, MASS)])
+    study = study_of(mass, *scan, two_frames())
+    assert [f"{STUDY}.92.1", f"{UID}.1"] == [s.instance.sop_instance_uid for s in study.segments]
     assert {d.SOPInstanceUID for d in scan} == {i.sop_instance_uid for i in study.instances}
     assert {} == study.rejected
+
+
+def test_what_was_outlined_anew_takes_the_place_of_the_old() -> None:
+    """By content date and time, property type by property type; the old one says why not."""
+    both = {1: LIVER, 2: MASS}
+    full = np.ones(SHAPE)
+    frames = [(n, at(z), full) for n in both for z in (0, 2.5)]
+    old = seg(frames, both, number=93, ContentDate="20260301", ContentTime="235959")
+    new = seg(frames[:2], {1: LIVER}, number=92, ContentDate="20260302", ContentTime="080000")
+    for order in ((old, new), (new, old)):
+        found, reasons = read_all(*order)
+        assert [(f"{STUDY}.92.1", LIVER[1]), (f"{STUDY}.93.1", MASS[1])] == [
+            (s.instance.sop_instance_uid, s.code) for s in found
+        ]
+        assert {f"{STUDY}.93": "segment 1 is told anew by a newer object"} == reasons
+
+
+def test_a_newer_object_without_a_voxel_ends_what_was_outlined() -> None:
+    """Whoever lists a mass and outlines none says that there is none."""
+    full = np.ones(SHAPE)
+    old = seg([(1, at(z), full) for z in (0, 2.5)], {1: MASS}, ContentDate="20260301")
+    frames = [(1, at(z), full) for z in (0, 2.5)]
+    new = seg(frames, {1: LIVER, 2: MASS}, number=92, ContentDate="20260302")
+    found, reasons = read_all(old, new)
+    assert [LIVER[1]] == [s.code for s in found]
+    assert {UID, f"{STUDY}.92"} == set(reasons)
 
 
 def test_a_segmentation_is_no_series_to_choose() -> None:
