@@ -71,6 +71,21 @@ window_days = [-30, 0]
 transform = "identity"
 {more}
 """
+# A grid of eight voxels, around what `roi` says.
+CT = """
+[ct]
+phases = ["AP"]
+required = ["AP"]
+min_confidence = 0.5
+grid = [2, 2, 2]
+spacing_mm = [1, 1, 1]
+roi = "{roi}"
+resampling = "area"
+hu_clip = [-200, 300]
+intensity = "hu"
+without = "{without}"
+{more}
+"""
 CLASSES = ("no", "yes")
 TIERS = '\n[tiers]\nthreshold = 0.5\nbelow = "lower"\nabove = "higher"\nlocked = "test"\n'
 PLATT = '[calibration]\nmethod = "platt"\nslope = 1.0\nintercept = 0.0\n'

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_packs import case, lab, made, onnx_graph
+from made_packs import CT, case, lab, made, onnx_graph
 from onnx import NodeProto, helper
 
 from inference import example_images, packs
@@ -15,19 +15,6 @@ from inference.assess import Case, assess
 from inference.errors import ManifestRefused, UnusableVolume
 
 LOGIT = 'kind = "logit"\noutput = "logit"'
-CT = """
-[ct]
-phases = ["AP"]
-required = ["AP"]
-min_confidence = 0.5
-grid = [2, 2, 2]
-spacing_mm = [1, 1, 1]
-roi = "centre of volume"
-resampling = "area"
-hu_clip = [-200, 300]
-intensity = "hu"
-without = "left out"
-"""
 VOLUME = ["n", 1, 2, 2, 2]
 
 
@@ -40,7 +27,8 @@ def pack(folder: Path, graph: bytes, feeds: str, encoder: bytes | None = None) -
     )
     text = (folder / "pack.toml").read_text()
     text = text.replace('modalities = ["labs"]', 'modalities = ["ct", "labs"]')
-    before = CT + (above if encoder else "")
+    ct = CT.format(roi="centre of volume", without="left out", more="")
+    before = ct + (above if encoder else "")
     (folder / "pack.toml").write_text(text.replace("\n[[graphs]]", f"{before}\n[[graphs]]", 1))
     return folder
 

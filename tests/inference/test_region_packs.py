@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_packs import case, made, onnx_graph
+from made_packs import CT, case, made, onnx_graph
 from onnx import NodeProto, helper
 
 from inference import conform, example_images, listing, packs
@@ -19,20 +19,6 @@ from inference.packs import Pack, PackRefused
 from mappings.images import CtStudy, Segment
 
 LIVER = "10200004"
-CT = """
-[ct]
-phases = ["AP"]
-required = ["AP"]
-min_confidence = 0.5
-grid = [2, 2, 2]
-spacing_mm = [1, 1, 1]
-roi = "{roi}"
-resampling = "area"
-hu_clip = [-200, 300]
-intensity = "hu"
-without = "{without}"
-{more}
-"""
 SEGMENTS = f'segments = ["SCT|{LIVER}"]\n'
 FINDER = """
 [ct.segmenter]
