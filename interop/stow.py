@@ -137,11 +137,8 @@ class StowDoor:
         parts: list[_Part] = []
         sealed = False
         try:
-            await self._read(
-                body, MultipartReader(boundary, most_parts=self._path.most_parts), parts
-            )
-            for part in parts:
-                self._judge(part, study_instance_uid)
+            reader = MultipartReader(boundary, most_parts=self._path.most_parts)
+            await self._read(body, reader, parts, study_instance_uid)
             try:
                 await asyncio.to_thread(self._blobs.seal, [part.draft for part in parts])
             except OSError as error:
@@ -156,7 +153,11 @@ class StowDoor:
         return self._response(parts)
 
     async def _read(
-        self, body: AsyncIterator[bytes], reader: MultipartReader, parts: list[_Part]
+        self,
+        body: AsyncIterator[bytes],
+        reader: MultipartReader,
+        parts: list[_Part],
+        study_instance_uid: str | None,
     ) -> None:
         turn = _Turn(self._commit)
         async for piece in body:
@@ -170,6 +171,8 @@ class StowDoor:
                     case _:
                         # Start the write-back now, so that the sync at the end finds less to do.
                         parts[-1].draft.flush_soon()
+                        # Here, where it counts as work to rest from, not all at the end.
+                        self._judge(parts[-1], study_instance_uid)
         if not reader.complete:
             raise NotMultipart("body ends before its closing boundary")
 
