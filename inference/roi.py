@@ -16,11 +16,11 @@ from inference.errors import SessionRefused, UnusableVolume
 from inference.manifest import CtInput, Graph, Segmenter
 from inference.session import Session
 from inference.tensors import REGION, Outline, Region
-from mappings.images import CtStudy, Segment
+from mappings.images import ROUNDING_MM, CtStudy, Segment
 
 Float = NDArray[np.float32]
-# Positions are decimal text: 0.002 mm, and a hundredth of a voxel, are one place.
-_ROUNDING_MM, _ROUNDING = 2e-3, 1e-2
+# A hundredth of a voxel is one place, as `ROUNDING_MM` is.
+_ROUNDING = 1e-2
 _LARGEST = 1 << 30
 
 
@@ -83,7 +83,7 @@ def united(outlines: Sequence[Outline]) -> tuple[Outline, ...]:
 
 def _share_a_grid(group: Sequence[Outline]) -> bool:
     first, last = group[0].affine[:3, :3], group[-1].affine[:3, :3]
-    if np.abs(first - last).max() > _ROUNDING_MM:
+    if np.abs(first - last).max() > ROUNDING_MM:
         return False
     shift = _shift(group[0], group[-1])
     if np.abs(shift - np.rint(shift)).max() > _ROUNDING:

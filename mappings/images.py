@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 # In the channel order of every CT pack: non-contrast, late arterial, portal venous, delayed.
 CtPhase = Literal["NC", "AP", "PV", "DL"]
 CT_PHASES: tuple[CtPhase, ...] = ("NC", "AP", "PV", "DL")
+# Positions are decimal text in DICOM: what differs by no more is one place.
+ROUNDING_MM = 2e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ from pydicom import Dataset
 from mappings.dicom.attributes import numbers
 from mappings.errors import NotDicom
 
-ROUNDING_MM = 2e-3
 _SAME_DIRECTION = 1e-3
 
 

@@ -20,14 +20,13 @@ from pydicom import Dataset
 from mappings.dicom.attributes import items, number, text
 from mappings.dicom.pixels import frame_count, frames
 from mappings.dicom.plane import (
-    ROUNDING_MM,
     orientation,
     pixel_spacing,
     positions,
     superior_normal,
 )
 from mappings.errors import NotDicom, UnevenSpacing
-from mappings.images import InstanceRef, Segment
+from mappings.images import ROUNDING_MM, InstanceRef, Segment
 
 STORAGES = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
 _KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")

@@ -16,14 +16,13 @@ from pydicom import Dataset
 from mappings.dicom.attributes import number, text
 from mappings.dicom.pixels import image, size
 from mappings.dicom.plane import (
-    ROUNDING_MM,
     orientation,
     pixel_spacing,
     positions,
     superior_normal,
 )
 from mappings.errors import NotDicom, UnevenSpacing
-from mappings.images import Volume
+from mappings.images import ROUNDING_MM, Volume
 
 AIR_HU = -1000.0
 _TOLERANCE = 0.01

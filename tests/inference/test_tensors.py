@@ -187,8 +187,8 @@ def test_area_voxels_are_means_of_what_lies_inside(orientation: str) -> None:
     made = tensors.resample(grid, "AP", stack, affine, centre, outside=0)
     points = 30  # along each edge: no voxel of the stack ends within a step
     fine = Grid(
-        tuple(n * points for n in grid.size),  # type: ignore[arg-type]
-        tuple(s / points for s in grid.spacing_mm),  # type: ignore[arg-type]
+        tuple(n * points for n in grid.size),
+        tuple(s / points for s in grid.spacing_mm),
         orientation,
         "area",
     )
