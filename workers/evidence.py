@@ -58,10 +58,12 @@ class Evidence:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def foresee(self, connection: Connection, found: Sequence[Conversion]) -> Foreseen | None:
+    def foresee(
+        self, connection: Connection, found: Sequence[Conversion], fresh: Sequence[Entry]
+    ) -> Foreseen | None:
         """What `changed` will find, from a read transaction: the write lock is everybody's.
 
-        None where the message is of several persons or joins some.
+        None where the message is of several persons or joins some. `fresh` are all its entries.
         """
         persons = {
             tuple(record_rows.persons_of(connection, conversion.identifiers))
@@ -70,7 +72,6 @@ class Evidence:
         if len(persons) != 1 or len(known := next(iter(persons))) > 1:
             return None
         person = known[0] if known else None
-        fresh = [entry for conversion in found for entry in conversion.entries]
         epoch = record_rows.epoch_of(connection, person) if person else 0
         reader = decisive.Reader(connection, person) if person is not None else None
         news = _news(reader, fresh, self._parts.now())

@@ -62,6 +62,8 @@ class Mapped:
     findings: list[Finding] = field(default_factory=list)
     echoes: list[str] = field(default_factory=list)
     said: list[Said] = field(default_factory=list)  # of the conversions, one each
+    entries: list[Entry] = field(default_factory=list)  # of all conversions
+    rows: record_rows.Rows = ()  # theirs
     foreseen: Foreseen | None = None
 
 
@@ -69,7 +71,7 @@ class Ingest:
     """The stage `ingest`."""
 
     name = "ingest"
-    batch = 64
+    batch = 32  # a second worker finds nothing to do beside a first that claimed every lane
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -80,13 +82,10 @@ class Ingest:
     def work(self, claims: Sequence[Claim]) -> set[str]:
         """Map and apply a batch; studies one by one, since their pixels are read."""
         wanted: set[str] = set()
-        plain = []
+        asked = [claim.refs["inbound"] for claim in claims if "inbound" in claim.refs]
         with reading(self._parts.engine) as connection:
-            for claim in claims:
-                if "inbound" not in claim.refs:
-                    plain.append((claim, None))
-                else:
-                    plain.append((claim, messages.get(connection, claim.refs["inbound"])))
+            rows = messages.rows(connection, asked)
+        plain = [(c, rows[c.refs["inbound"]] if "inbound" in c.refs else None) for c in claims]
         plain = [(claim, row) for claim, row in plain if not self._waits(claim, row)]
         texts = [(claim, row) for claim, row in plain if row is not None and row.door != "stow"]
         for start in range(0, len(texts), _A_TRANSACTION):
@@ -118,8 +117,14 @@ class Ingest:
                 heard = [persons.unheard(connection, found) for found in made.conversions]
                 made.conversions = [found for found, _ in heard]
                 made.said = [said for _, said in heard]
-                made.foreseen = self._evidence.foresee(connection, made.conversions)
+                made.entries = [entry for found in made.conversions for entry in found.entries]
+                made.foreseen = self._evidence.foresee(connection, made.conversions, made.entries)
+                made.rows = self._rows(made.entries)
         return some
+
+    def _rows(self, entries: Sequence[Entry]) -> record_rows.Rows:
+        now_ms = int(self._parts.now().timestamp() * 1000)
+        return record_rows.rows(self._parts.engine, entries, self._parts.ids, now_ms)
 
     def _waits(self, claim: Claim, row: Any | None) -> bool:
         """Whether a merge was given back until it is alone in both its patients' lanes (rule 5)."""
@@ -256,11 +261,10 @@ class Ingest:
 
     def _file(self, connection: Connection, claim: Claim, row: Any, made: Mapped) -> set[str]:
         """Write the entries under whom they are about, unless that is in doubt."""
-        fresh = [entry for found in made.conversions for entry in found.entries]
         filed = persons.file(
             connection,
             made.said,
-            fresh,
+            made.rows,
             message=row.id,
             ids=self._parts.ids,
             now_ms=int(self._parts.now().timestamp() * 1000),
@@ -279,7 +283,7 @@ class Ingest:
                 connection, filed.regrouped, message=row.id, corrects=corrects
             )
         by_person: dict[str, list[Entry]] = {who: [] for who in filed.persons.values()}
-        for entry in fresh:
+        for entry in made.entries:
             by_person[filed.persons[entry.patient]].append(entry)
         for who, theirs in by_person.items():
             epoch = record_rows.raise_epoch(connection, who)

@@ -104,6 +104,7 @@ class Studies:
         broken: Sequence[str],
     ) -> set[str]:
         now = self._parts.now()
+        now_ms = int(now.timestamp() * 1000)
         uid = fresh[0].study_instance_uid
         before = images.study(connection, uid, lock=True)
         reason = _conflict(fresh, known, digests) or reason
@@ -119,10 +120,10 @@ class Studies:
         filed = persons.file(
             connection,
             [claim_of(found)],
-            found.entries,
+            record_rows.rows(self._parts.engine, found.entries, self._parts.ids, now_ms),
             message=row.id,
             ids=self._parts.ids,
-            now_ms=int(now.timestamp() * 1000),
+            now_ms=now_ms,
             decided=bool(claim.refs.get("decided")),
         )
         if filed.doubt is not None:

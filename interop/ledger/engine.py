@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -21,7 +22,9 @@ from sqlalchemy.exc import DBAPIError
 from interop.errors import InteropError, LedgerRefuses, LedgerUnavailable
 
 SQLITE_WITHOUT_RESET_RACE = (3, 51, 3)
-_BUSY_MS = 30_000
+_BUSY_S = 30.0
+_BUSY_TIMEOUT = f"busy_timeout={_BUSY_S * 1000:.0f}"
+_LOOK_S = 0.001
 
 
 def open_ledger(url: str) -> Engine:
@@ -43,7 +46,7 @@ def open_ledger(url: str) -> Engine:
         "pool_use_lifo": True,
     }
     if url.startswith("sqlite"):
-        engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000}, **common)
+        engine = create_engine(url, connect_args={"timeout": _BUSY_S}, **common)
         event.listen(engine, "connect", _sqlite_pragmas)
         event.listen(engine, "begin", _sqlite_begin)
         return engine
@@ -64,7 +67,7 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "wal_autocheckpoint=0",
-        f"busy_timeout={_BUSY_MS}",
+        _BUSY_TIMEOUT,
         "foreign_keys=ON",
         "cache_size=-16000",
     ):
@@ -82,8 +85,45 @@ def _postgresql_settings(connection: Any, _record: Any) -> None:
 def _sqlite_begin(connection: Connection) -> None:
     # A read transaction that later writes fails at once with SQLITE_BUSY when another writer came
     # between; taking the write lock first makes it wait instead.
-    mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    if connection.get_execution_options().get("sqlite_begin") == "DEFERRED":
+        connection.exec_driver_sql("BEGIN DEFERRED")
+        return
+    cursor = connection.connection.cursor()
+    try:
+        begin_writing(cursor)
+    except sqlite3.Error as error:
+        raise failure(error, "while waiting to write") from error
+    finally:
+        cursor.close()
+
+
+def begin_writing(cursor: Any) -> None:
+    """Begin a transaction that may write, as soon as SQLite's write lock is free.
+
+    SQLite's own wait sleeps up to 100 ms between two looks, longer than most transactions take:
+    the lock would lie idle, and whoever takes it again at once would keep all others out.
+
+    Raises:
+        sqlite3.OperationalError: It was not free within half a minute, or anything else.
+    """
+    until = time.monotonic() + _BUSY_S
+    cursor.execute("PRAGMA busy_timeout=0")
+    try:
+        while not _begun(cursor, until):
+            time.sleep(_LOOK_S)
+    finally:
+        cursor.execute(f"PRAGMA {_BUSY_TIMEOUT}")
+
+
+def _begun(cursor: Any, until: float) -> bool:
+    try:
+        cursor.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        # The low byte: who finds out what a crash left is busy in a way of its own.
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            raise
+        return False
+    return True
 
 
 def _refuse_async_commit(engine: Engine) -> None:

@@ -29,22 +29,29 @@ _IS_RARE = text("entry.kind NOT IN ('observation', 'patient')")
 _IS_SAID = text("entry.kind IN ('alias', 'move')")
 _MOST_NAMES = 100
 _SINCE, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+Rows = Sequence[Any]  # as the driver takes them
 
 
-def append(connection: Connection, entries: Sequence[Entry], ids: Ids, now_ms: int) -> None:
-    """Write entries; those of a message that was mapped before are left as they are.
+def rows(engine: Engine, entries: Sequence[Entry], ids: Ids, now_ms: int) -> Rows:
+    """Entries as rows to append, made before the write lock is taken.
 
     What is said of two identifiers is written under both, so that either leads to the other.
+    """
+    said = [e for e in entries if e.kind in _SAID and e.value != e.patient]
+    made = [_row(e, ids.next(now_ms)) for e in (*entries, *map(mirrored, said))]
+    return _insert(engine).bound(made)
+
+
+def append(connection: Connection, some: Rows) -> None:
+    """Write rows of entries; those of a message that was mapped before are left as they are.
 
     Raises:
         LedgerRefuses: The database will never take a value of them.
         LedgerUnavailable: Any other error of the database.
     """
-    said = [e for e in entries if e.kind in _SAID and e.value != e.patient]
-    rows = [_row(e, ids.next(now_ms)) for e in (*entries, *map(mirrored, said))]
     try:
         cursor = connection.connection.cursor()
-        _insert(connection.engine).run(cursor, rows)
+        _insert(connection.engine).run(cursor, some)
         cursor.close()
     except connection.dialect.loaded_dbapi.Error as error:
         raise failure(error, "while writing entries") from error

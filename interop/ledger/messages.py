@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, case, func, insert, or_, select, update
 
 from interop.ledger.engine import reading, writing
-from interop.ledger.prepared import Prepared
+from interop.ledger.prepared import Prepared, among, room, spread
 from interop.tables import DeliveryRow, Inbound, Job, PredictionRow, Sighting
 
 _inbound = Inbound.__table__  # type: ignore[attr-defined]
@@ -55,12 +56,24 @@ _MARK = (
 _MARKS = {
     False: Prepared(_MARK), True: Prepared(_MARK.values(report=bindparam("told")))
 }  # fmt: skip
-_GET = Prepared(select(_inbound).where(_c.id == bindparam("message")))
+
+
+@lru_cache(maxsize=16)
+def _get(count: int) -> Prepared:
+    return Prepared(select(_inbound).where(among(_c.id, "message", count)))
+
+
+def rows(connection: Connection, messages: Collection[int]) -> dict[int, Any]:
+    """The rows of messages by id, of those that are there."""
+    if not messages:
+        return {}
+    found = _get(room(len(messages))).rows(connection, spread("message", messages))
+    return {row.id: row for row in found}
 
 
 def find(connection: Connection, message: int) -> Any | None:
     """The row of one message, or None."""
-    return _GET.first(connection, {"message": message})
+    return rows(connection, [message]).get(message)
 
 
 def get(connection: Connection, message: int) -> Any:

@@ -9,7 +9,6 @@ Source: docs/decisions/0009; site rules 5 and 17.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from interop import metrics
 from interop.errors import InteropError, LedgerRefuses
-from interop.ledger.engine import failure
+from interop.ledger.engine import begin_writing, failure
 from interop.ledger.images import INSTANCE_COLUMNS, NewInstance
 from interop.ledger.journal import Journal
 from interop.ledger.known import known
@@ -41,8 +40,6 @@ _GIVE_WAY = 9.0  # while senders wait for answers, rest so many times as long as
 _HURRY_BYTES = 256 * 1024 * 1024
 _GATHER_S = 0.005
 _AGAIN_S = 0.5
-_LOOK_S = 0.001
-_LONGEST_WAIT_S = 30.0
 _inbound = Inbound.__table__  # type: ignore[attr-defined]
 _job = Job.__table__  # type: ignore[attr-defined]
 _instance = InstanceRow.__table__  # type: ignore[attr-defined]
@@ -86,10 +83,10 @@ class Tables:
     def _commit(self, records: Sequence[Record]) -> int:
         try:
             if self._connection is None:
-                self._connection = self._open()
+                self._connection = self._engine.raw_connection()
             cursor = self._connection.cursor()
             if self._dialect == "sqlite":
-                _begin(cursor)
+                begin_writing(cursor)
             fresh = self._write(cursor, records)
             self._connection.commit()
             cursor.close()
@@ -101,12 +98,6 @@ class Tables:
             raise LedgerRefuses(f"{type(error).__name__} while moving the journal") from error
         else:
             return fresh
-
-    def _open(self) -> PoolProxiedConnection:
-        connection = self._engine.raw_connection()
-        if self._dialect == "sqlite":
-            connection.cursor().execute("PRAGMA busy_timeout=0")  # `_begin` waits, and wakes sooner
-        return connection
 
     def close(self) -> None:
         """Give the connection up; what it had not committed is rolled back."""
@@ -137,11 +128,10 @@ class Tables:
             if dedup is not None:
                 earlier[dedup] = (record.id, item.reply)
             fresh.append((item, record.id))
-        self._inbound.run(cursor, [_row(item, row_id) for item, row_id in fresh])
-        self._job.run(cursor, [_job_row(i, row_id) for i, row_id in fresh if i.stage])
-        for item, row_id in fresh:
-            if item.instances:
-                self._instance.run(cursor, [_instance_row(item, row_id, i) for i in item.instances])
+        self._inbound.insert(cursor, [_row(item, row_id) for item, row_id in fresh])
+        self._job.insert(cursor, [_job_row(i, row_id) for i, row_id in fresh if i.stage])
+        images = [_instance_row(item, row_id, i) for item, row_id in fresh for i in item.instances]
+        self._instance.insert(cursor, images)
         for row_id in again:
             cursor.execute(_RESENT[self._dialect], (row_id,))
         return len(fresh)
@@ -170,24 +160,6 @@ def _there(cursor: DBAPICursor, dialect: str, ids: Sequence[int]) -> set[int]:
     marks = ",".join([mark] * len(ids))
     cursor.execute(f"SELECT id FROM inbound WHERE id IN ({marks})", tuple(ids))  # noqa: S608  marks only
     return {row[0] for row in cursor.fetchall()}
-
-
-def _begin(cursor: DBAPICursor) -> None:
-    """Take SQLite's write lock as soon as it is free.
-
-    SQLite's own wait sleeps up to 100 ms between two looks, and a worker that takes the lock again
-    at once is never caught out: the senders' answers wait here, so this looks more often.
-    """
-    until = time.monotonic() + _LONGEST_WAIT_S
-    while True:
-        try:
-            cursor.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(_LOOK_S)
-        else:
-            return
 
 
 _RESENT = {

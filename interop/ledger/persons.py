@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from interop.ledger import entries, following
 from interop.ledger.engine import Ids, insert_ignore
+from interop.ledger.entries import Rows
 from interop.tables import EntryRow, IdentityRow, Person
 from mappings import persons
 from mappings.conversion import Conversion
@@ -89,7 +90,7 @@ def unheard(connection: Connection, found: Conversion) -> tuple[Conversion, Clai
 def file(
     connection: Connection,
     said: Sequence[Claim],
-    fresh: Sequence[Entry],
+    fresh: Rows,
     *,
     message: int,
     ids: Ids,
@@ -105,7 +106,7 @@ def file(
     Args:
         connection: The transaction that also ends the job.
         said: What the parts of the message say of identities.
-        fresh: All its entries.
+        fresh: The rows of all its entries.
         message: Ledger id of the message.
         ids: The process's id sequence.
         now_ms: Milliseconds since 1970.
@@ -123,7 +124,7 @@ def file(
             return _regroup(connection, said, fresh, ids, now_ms, decided=decided)
         if _introduce(connection, people, rows, ids, now_ms):
             break
-    entries.append(connection, fresh, ids, now_ms)
+    entries.append(connection, fresh)
     _describe(connection, people, rows)
     return Filed({who.names[0]: rows[who.names[0]].person for who in people})
 
@@ -278,7 +279,7 @@ def _body(described: Described) -> dict[str, list[str]]:
 def _regroup(
     connection: Connection,
     said: Sequence[Claim],
-    fresh: Sequence[Entry],
+    fresh: Rows,
     ids: Ids,
     now_ms: int,
     *,
@@ -304,7 +305,7 @@ def _regroup(
         _add(connection, {name: _Row(number, now[name]) for name, number in new.items()}, rows)
         if connection.dialect.name == "sqlite" or rows == _rows(connection, names):
             break
-    entries.append(connection, fresh, ids, now_ms)
+    entries.append(connection, fresh)
     regrouped = _settle(connection, before, now) | _moved(connection, words, now)
     named = [who for claim in said for who in claim.people]
     _describe(connection, named, rows)

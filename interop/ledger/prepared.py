@@ -164,10 +164,8 @@ class BulkInsert:
         ]
         self._processors = [(n, process) for n, process in found if process is not None]
 
-    def run(self, cursor: DBAPICursor, rows: Sequence[Sequence[Any]]) -> None:
-        """Insert rows with a cursor of the driver."""
-        if not rows:
-            return
+    def bound(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        """Rows as the driver takes them."""
         made = []
         moments: dict[datetime, Any] = {}  # rows of one message share theirs
         for row in rows:
@@ -183,9 +181,15 @@ class BulkInsert:
             made.append(values)
         if self._positions is not None:
             order = self._positions
-            cursor.executemany(self._text, [tuple([v[n] for n in order]) for v in made])
-        else:
-            names = self._columns
-            cursor.executemany(
-                self._text, [dict(zip(names, values, strict=True)) for values in made]
-            )
+            return [tuple([values[n] for n in order]) for values in made]
+        names = self._columns
+        return [dict(zip(names, values, strict=True)) for values in made]
+
+    def run(self, cursor: DBAPICursor, bound: Sequence[Any]) -> None:
+        """Insert bound rows with a cursor of the driver."""
+        if bound:
+            cursor.executemany(self._text, bound)
+
+    def insert(self, cursor: DBAPICursor, rows: Sequence[Sequence[Any]]) -> None:
+        """Bind rows and insert them."""
+        self.run(cursor, self.bound(rows))

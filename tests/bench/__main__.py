@@ -15,7 +15,9 @@ sys.path.append(str(Path(__file__).parents[1]))  # the tests' peers
 from tests.bench import machine
 from tests.bench.table import write
 
-NAMES = ("mapping", "apply", "cohort", "mllp", "idle", "pressure", "large", "stow", "line")
+NAMES = (
+    "mapping", "record", "apply", "cohort", "mllp", "idle", "pressure", "large", "stow", "line"
+)  # fmt: skip
 
 
 def main() -> int:

@@ -156,7 +156,8 @@ def test_an_answer_that_holds_is_the_answer_that_would_be_given(studied: Line, n
     def history(base: list[Entry], more: list[Entry], fresh: list[Entry], pick: int) -> None:
         with writing(parts.engine) as connection:
             connection.execute(delete(EntryRow))
-            entries.append(connection, [*background(), *base, *more], ids, 0)
+            rows = entries.rows(parts.engine, [*background(), *base, *more], ids, 0)
+            entries.append(connection, rows)
         another = [own_fact(e, fresh[0]) for e in base[pick % max(1, len(base)) :][:1]]
         for new in (fresh, [own_fact(e, e) for e in fresh], another):
             before, after, holding = judged(evidence, studied, protocol, new)

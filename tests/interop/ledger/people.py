@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from interop.ledger import persons, results
+from interop.ledger import entries, persons, results
 from interop.ledger.engine import WRITERS, Ids, writing
 from interop.ledger.persons import Filed
 from interop.ledger.results import NewPrediction
@@ -68,8 +68,8 @@ def file_in(connection: Connection, found: Conversion, *, decided: bool = False)
     """File one message in a transaction under way."""
     message = found.entries[0].source.message if found.entries else next(_NUMBERS)
     return persons.file(
-        connection, [claim(found)], found.entries, message=message, ids=_IDS, now_ms=_NOW_MS,
-        decided=decided,
+        connection, [claim(found)], entries.rows(connection.engine, found.entries, _IDS, _NOW_MS),
+        message=message, ids=_IDS, now_ms=_NOW_MS, decided=decided,
     )  # fmt: skip
 
 

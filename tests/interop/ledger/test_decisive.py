@@ -137,7 +137,7 @@ def test_the_part_that_decides_equals_the_fold_after_every_step(person: Engine):
         for step in steps:
             check(person, step)
             with writing(person) as connection:
-                entries.append(connection, step, ids, 0)
+                entries.append(connection, entries.rows(person, step, ids, 0))
             stored += step
         check(person, [])
         # A message read again under mended maps: something else, at another time, or nothing.
@@ -148,7 +148,7 @@ def test_the_part_that_decides_equals_the_fold_after_every_step(person: Engine):
                     details={"unsaid": True} if n % 2 else {},
                 )  # fmt: skip
                 with writing(person) as connection:
-                    entries.append(connection, [second], ids, 0)
+                    entries.append(connection, entries.rows(person, [second], ids, 0))
                 check(person, [])
 
     history()
@@ -187,17 +187,17 @@ def test_a_fact_is_read_whole_wherever_its_versions_lie(person: Engine, history:
     for order in permutations(HISTORIES[history]):
         with writing(person) as connection:
             connection.execute(delete(EntryRow))
-            entries.append(connection, order[:-1], Ids(0), 0)
+            entries.append(connection, entries.rows(person, order[:-1], Ids(0), 0))
         check(person, list(order[-1:]))
         with writing(person) as connection:
-            entries.append(connection, order[-1:], Ids(1), 0)
+            entries.append(connection, entries.rows(person, order[-1:], Ids(1), 0))
         check(person, [])
 
 
 def test_what_lies_elsewhere_is_named(person: Engine):
     """Whoever waits for an AFP learns that there is one, at another time."""
     with writing(person) as connection:
-        entries.append(connection, [afp("F1", OUTSIDE, NOON, "a")], Ids(0), 0)
+        entries.append(connection, entries.rows(person, [afp("F1", OUTSIDE, NOON, "a")], Ids(0), 0))
     with reading(person) as connection:
         found = decisive.of_person(connection, "p", WANTED)
     assert (frozenset({"1834-1"}), []) == (found.elsewhere, found.entries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from sqlmodel import SQLModel
 
 import interop.tables  # noqa: F401  registers the tables
 from interop.errors import LedgerRefuses, LedgerUnavailable
+from interop.ledger import engine as opening
 from interop.ledger.engine import checkpoint, open_ledger, reading, writing
 from interop.migrations import upgrade
 
@@ -50,6 +52,43 @@ def test_a_checkpoint_moves_the_wal_while_others_read(sqlite_url: str, tmp_path:
         assert 1 == connection.execute(text("SELECT count(*) FROM person")).scalar()
     assert 0 < checkpoint(engine)
     engine.dispose()
+
+
+def test_a_writer_waits_until_the_lock_is_free(sqlite_url: str):
+    """And then writes, on what the other committed."""
+    engine = open_ledger(sqlite_url)
+    seen: list[int] = []
+
+    def second() -> None:
+        with writing(engine) as connection:
+            seen.append(connection.execute(text("SELECT count(*) FROM person")).scalar_one())
+
+    with writing(engine) as connection:
+        waits = threading.Thread(target=second)
+        waits.start()
+        waits.join(0.1)
+        assert (True, []) == (waits.is_alive(), seen)
+        connection.execute(text("INSERT INTO person (id, epoch) VALUES ('p', 0)"))
+    waits.join(10)
+    engine.dispose()
+    assert [1] == seen
+
+
+def test_a_lock_that_is_not_free_in_time_is_unavailable(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """And the connection waits as before for whatever else it does."""
+    engine = open_ledger(sqlite_url)
+    monkeypatch.setattr(opening, "_BUSY_S", 0.02)
+    with writing(engine), pytest.raises(LedgerUnavailable), writing(engine):
+        pytest.fail("two write at once")
+    timeouts = []
+    with engine.connect() as one, engine.connect() as other:
+        for connection in (one, other):
+            cursor = connection.connection.cursor()
+            timeouts.append(cursor.execute("PRAGMA busy_timeout").fetchone()[0])
+    engine.dispose()
+    assert [30_000, 30_000] == timeouts
 
 
 @pytest.mark.peer("postgresql")

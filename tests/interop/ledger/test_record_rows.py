@@ -39,7 +39,8 @@ def entry(key: str = "observation/1834-1/L1", *, path: str = "OBX[1]-5", **chang
 def append(ledger: Engine, *made: Entry) -> None:
     """Write entries as ingest does."""
     with writing(ledger) as connection:
-        entries.append(connection, made, Ids(1), 1_800_000_000_000)
+        rows = entries.rows(ledger, made, Ids(1), 1_800_000_000_000)
+        entries.append(connection, rows)
 
 
 def test_an_entry_comes_back_as_it_was(ledger: Engine):
