@@ -26,7 +26,10 @@ _SIGNS = (
     (b"<html", "text/html"),
     (b"<!DOCTYPE html", "text/html"),
 )
+_DOCX = "vnd.openxmlformats-officedocument.wordprocessingml.document"
 _SUBTYPES = {
+    **dict.fromkeys(("msword", "doc"), "application/msword"),
+    **dict.fromkeys((_DOCX, "docx"), f"application/{_DOCX}"),
     "pdf": "application/pdf",
     "jpeg": "image/jpeg",
     "jpg": "image/jpeg",
@@ -108,10 +111,7 @@ def _decoded(payload: str, encoding: str) -> bytes | None:
     packed = "".join(payload.split())
     match encoding.strip().upper():
         case "BASE64" | "B64":
-            try:
-                return base64.b64decode(packed, validate=True)
-            except (binascii.Error, ValueError):
-                return None
+            return _base64(packed)
         case "HEX":
             try:
                 return bytes.fromhex(packed)
@@ -123,10 +123,15 @@ def _decoded(payload: str, encoding: str) -> bytes | None:
             return payload.encode()
 
 
-def _unlabelled(packed: str) -> bytes | None:
-    """Base64 that ED.4 does not call so: only bytes that show what they are prove it."""
+def _base64(packed: str) -> bytes | None:
+    """Some senders leave out the padding, which tells nothing."""
     try:
-        body = base64.b64decode(packed, validate=True)
+        return base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
-    return body if sniffed(body) else None
+
+
+def _unlabelled(packed: str) -> bytes | None:
+    """Base64 that ED.4 does not call so: only bytes that show what they are prove it."""
+    body = _base64(packed)
+    return body if body and sniffed(body) else None

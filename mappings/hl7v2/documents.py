@@ -147,8 +147,11 @@ def read(reading: Reading, txa: Segment, groups: list[Group], told_at: When | No
         made.append(written.entry(reading, "report", key, path, value, twin=twin))
     if not found:
         made += _notified(reading, txa, document, told_at)
+    for obx, _ in found:
+        if obx.field(11) and _OBX.get(obx.field(11)) != document.status:
+            reading.skipped["OBX"][11] += 1
     for group in groups:
-        _leftovers(reading, group, document)
+        _leftovers(reading, group, document, unnamed=not found)
     # TXA-7 is when it was typed; TXA-8, the last edit, counts where both were sent.
     spare = {7} if reading.time(txa.field(7)) not in (None, document.issued) else set()
     reading.leftovers(txa, _TXA_READ - spare)
@@ -310,9 +313,16 @@ def _attachment(reading: Reading, segment: Segment) -> Value | None:
     return read(reading, segment, segment.field(5))
 
 
-def _leftovers(reading: Reading, group: Group, document: _Document) -> None:
-    """A document is of one order; what TXA, or an order before, says otherwise overrules."""
-    unread: set[int] = set()
+def _leftovers(reading: Reading, group: Group, document: _Document, *, unnamed: bool) -> None:
+    """A document is of one order; what TXA, or an order before, says otherwise overrules.
+
+    Args:
+        reading: The message.
+        group: The order.
+        document: What TXA says.
+        unnamed: A status alone, which leaves the document's name as it was.
+    """
+    unread: set[int] = {4} if unnamed else set()
     if group.number(reading, 2, filler=False) != document.details.get("placer"):
         unread.add(2)
     if group.number(reading, 3, filler=True) != (document.filler or document.below):

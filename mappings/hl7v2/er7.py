@@ -11,44 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from mappings.errors import UnreadableMessage
+from mappings.hl7v2.charsets import MSH18, codecs, split_msh
 from mappings.hl7v2.escapes import ISO_2022, Delimiters, meant, unescape
 from mappings.hl7v2.scan import opening
 
 # A value that deletes what is stored; an empty field changes nothing (v2.5.1 2.5.3).
 DELETE = '""'
 
-# Table 0211 as senders spell it; blanks, hyphens, strokes and underscores do not count.
-_CODECS = {
-    "": "",
-    "ASCII": "ascii",
-    "USASCII": "ascii",
-    "ISOIR6": "ascii",
-    "UNICODEUTF8": "utf-8",
-    "UNICODE": "utf-8",
-    "UTF8": "utf-8",
-    # Bytes that open with a readable MSH are in none of these two, whatever MSH-18 says.
-    **dict.fromkeys(("UNICODEUTF16", "UNICODEUTF32"), ""),
-    **dict.fromkeys(("GB180302000", "GB18030", "GB2312", "GBK", "CP936", "EUCCN"), "gb18030"),
-    **dict.fromkeys(("BIG5", "CP950"), "big5"),
-    **dict.fromkeys(("ISOIR14", "ISOIR87", "ISOIR159"), ISO_2022),
-    **dict.fromkeys(("KSX1001", "KSC5601", "EUCKR"), "euc_kr"),
-    **dict.fromkeys(("WINDOWS1252", "CP1252"), "cp1252"),
-    "LATIN1": "iso8859-1",
-    **{
-        f"{prefix}8859{part}": f"iso8859-{part}"
-        for part in (*range(1, 12), 13, 14, 15)
-        for prefix in ("", "ISO")
-    },
-}
-_SINGLE_BYTE = ("iso8859", "cp12")
-_SPELLING = str.maketrans("", "", " -/_.")
+_SINGLE_BYTE = ("iso8859", "cp12", "cp874", "koi8")
 
-
-# MSH-18 where MSH is split but its separator is not yet counted as a field.
-_MSH18 = 17
 _MSH10 = 10
 _MOST_NAMED = 5
 _CONTROL_ID = re.compile(r"[\w.:-]{1,50}", re.ASCII)
@@ -199,24 +172,17 @@ def _several(headers: list[Segment]) -> str:
 def _codec(raw: bytes, start: int, charset: str | None) -> tuple[str, str, bool]:
     """The codec to read with ("" when nothing says), MSH-18 as sent, whether we do not know it."""
     end = min((p for p in (raw.find(b"\r", start), raw.find(b"\n", start)) if p >= 0), default=-1)
-    fields = raw[start : end if end >= 0 else len(raw)].split(raw[start + 3 : start + 4] or b"|")
-    declared = fields[_MSH18].decode("ascii", "replace") if len(fields) > _MSH18 else ""
+    fields = split_msh(raw[start : end if end >= 0 else len(raw)], raw[start + 3 : start + 4])
+    declared = fields[MSH18].decode("ascii", "replace") if len(fields) > MSH18 else ""
     if charset:
         return charset, declared, False
     repetition = raw[start + 5 : start + 6].decode("latin-1") or "~"
-    found = _codecs(declared, repetition)
+    found = codecs(declared, repetition)
     if ISO_2022 in found and b"\x1b" in raw:
         return ISO_2022, declared, None in found
     # Repetition 1 is the default set, later ones are switched to; a first blank or ASCII yields.
     codec = next((c for c in found if c and c != "ascii"), "")
     return codec, declared, None in found
-
-
-@lru_cache(maxsize=256)
-def _codecs(declared: str, repetition: str) -> tuple[str | None, ...]:
-    """The codec of each repetition of MSH-18; None for one we do not know."""
-    names = (name.translate(_SPELLING).upper() for name in declared.split(repetition))
-    return tuple(_CODECS.get(name) for name in names)
 
 
 def _decode(raw: bytes, codec: str, *, sure: bool) -> tuple[str, str, bool, bool]:

@@ -249,7 +249,8 @@ def _specimen(reading: Reading, spm: Segment) -> dict[str, Any]:
     """Number, type, body site and time of collection."""
     taken = reading.when(spm, 17)
     found = {
-        "id": reading.order_number(spm.field(2), filler=False),
+        # SPM-2.2, an EI of the laboratory's, where the placer numbered none.
+        "id": reading.order_number(spm.field(2), filler=False) or reading.part(spm, 2, 2).strip(),
         "type": reading.coded(spm, 4),
         "site": reading.coded(spm, 8),
         "collected": taken.isoformat() if taken else "",

@@ -139,7 +139,7 @@ def issued(reading: Reading) -> When | None:
     """When the sender recorded it (EVN-2), else when it happened (EVN-6), else MSH-7."""
     evn = reading.message.first("EVN")
     found = (reading.when(evn, 2) or reading.when(evn, 6)) if evn else None
-    return found or reading.sent
+    return reading.finer(found) or reading.sent
 
 
 def head(reading: Reading, segment: Segment) -> None:

@@ -44,6 +44,8 @@ _TYPE = 29
 _WITHOUT_UNIT = frozenset({Text, Coded, When, Ratio, Attachment, type(None)})
 # Why there is no value: N was not asked for, X could not be obtained.
 _ABSENT = {"N": "not-asked", "X": "not-performed"}
+# SN.3 in values that are no single number.
+_SEPARATORS = frozenset({"-", "+", "/", ".", ":"})
 # OBX-29: answers to questions that the order asked, and scientific side information.
 _SUPPORTING = frozenset({"QST", "SCI"})
 # OBX-1 to OBX-19 are looked at by number: a shorter segment is filled up with empty fields.
@@ -240,8 +242,19 @@ def _number(reading: Reading, obx: Segment, text: str) -> Value | None:
     if compared is not None:
         reading.note(obx.path(5), "comparator in a number", "information")
         return compared
+    first = _before_remark(reading, text)
+    if first:
+        reading.note(obx.path(5), "a remark behind the number is left out")
+        return _number(reading, obx, first)
     reading.note(obx.path(5), "not a number, kept as text")
     return Text(reading.message.unescape(text))
+
+
+def _before_remark(reading: Reading, text: str) -> str:
+    """The number of `85^^hexokinase`; empty where a further component may be part of the value."""
+    first, *more = (part.strip() for part in reading.message.components(text))
+    remark = any(more) and not any(p in _SEPARATORS or decimal(p) is not None for p in more)
+    return first if remark and decimal(compared(first)[1] or first) is not None else ""
 
 
 def _compared(reading: Reading, obx: Segment, text: str) -> Quantity | None:
@@ -321,6 +334,12 @@ def _structured(reading: Reading, obx: Segment, text: str) -> Value | None:
 
 
 def _coded(reading: Reading, obx: Segment, text: str) -> Value | None:
+    """CE, CWE, CNE; a bare number with a unit beside it is one that a system sends so."""
+    number = decimal(text.strip()) if obx.field(6) else None
+    unit, raw = reading.unit(obx.field(6)) if number is not None else (None, "")
+    if number is not None and unit is not None:
+        reading.note(obx.path(5), "a number with a unit, sent as a code", "information")
+        return Quantity(number, unit, text.strip(), raw)
     concept = reading.fresh_concept(text)
     if not concept.codings:
         return Coded((), concept.text) if concept.text else None

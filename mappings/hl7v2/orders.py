@@ -94,7 +94,8 @@ def entry(reading: Reading, group: Group) -> Entry:
     for part in (group.orc, group.obr, *group.beside):
         if part is not None:
             used = {number for name, number in timing.used if name == part.name}
-            reading.leftovers(part, read_of(reading, group, part) | used)
+            spare = {22} if part.name == "OBR" and reading.when(part, 22) != moved else set()
+            reading.leftovers(part, (read_of(reading, group, part) - spare) | used)
     return Entry(
         "order",
         key if state else f"{key}/snapshot",

@@ -92,7 +92,7 @@ def evn(reading: Reading, segment: Segment, mapped: frozenset[int]) -> None:
 def _issued(reading: Reading) -> When | None:
     """EVN-2 is when the sender recorded it; MSH-7 is restamped when an engine sends it again."""
     evn = reading.message.first("EVN")
-    return (reading.when(evn, 2) if evn else None) or reading.sent
+    return reading.finer(reading.when(evn, 2) if evn else None) or reading.sent
 
 
 def _notes(reading: Reading, below: list[Segment], issued: When | None) -> list[Entry]:

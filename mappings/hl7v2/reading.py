@@ -183,6 +183,17 @@ class Reading:
             text = "^".join(text.split(mark, 2)[:2])
         return when(text, self.offset, self.site.timezone)
 
+    def finer(self, told: When | None) -> When | None:
+        """A time of the event, or MSH-7 where that tells the hour of a bare date.
+
+        A date is as old as its first minute, and would lose against what was sent that morning.
+        """
+        sent = self.sent
+        if told is None or sent is None or told.precision != "day":
+            return told
+        same = sent.value.date() == told.value.date() and sent.precision not in ("year", "month")
+        return sent if same else told
+
     def text(self, segment: Segment, number: int) -> str:
         """A field's text, unescaped; empty for an empty or deleted one."""
         text = segment.field(number)
@@ -299,5 +310,9 @@ class Reading:
 
     def _entity(self, sent: list[str], *, filler: bool) -> str:
         parts = ["" if part == DELETE else part for part in (*sent, "", "", "")]
+        if not any((parts[0].strip(), parts[1], parts[3])) and "." not in parts[2]:
+            # Some write the number there. Beside a name, or dotted, it is an authority alone:
+            # taken for a number it would make one order of all its sender's.
+            parts = [parts[2], "", "", ""]
         names = identity.hd_names(parts[1], parts[2], parts[3])
         return bounded(identity.order_number(self.site, parts[0].strip(), names, filler=filler))

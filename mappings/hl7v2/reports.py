@@ -47,11 +47,19 @@ def lines(reading: Reading, group: Group) -> frozenset[int]:
     elif _is_narrative(reading, found):
         kinds = _HEADED
     else:
-        return frozenset()
+        return _nameless(reading, group, found)
     prose = [obx for obx in found if obx.field(2) in kinds]
     if all(obx.field(2) in _CODED for obx in prose):
         return frozenset()
     return frozenset(obx.number for obx in prose)
+
+
+def _nameless(reading: Reading, group: Group, results: list[Segment]) -> frozenset[int]:
+    """Numbers of lines without OBX-3, however short: they can only be the report of OBR-4."""
+    if group.obr is None or not reading.concept(group.obr.field(4)).stated:
+        return frozenset()
+    texts = [obx for obx in results if obx.field(2) in _LINES]
+    return frozenset(obx.number for obx in texts if not reading.concept(obx.field(3)).stated)
 
 
 def section(reading: Reading, group: Group) -> str:
@@ -133,7 +141,7 @@ def report(
     details["status"] = (obr.field(25) if obr else "") or (found[0][0].field(11) if found else "")
     status = _status(order, [obx for obx, _ in found])
     for obx, _ in found:
-        if _OBX_STATUSES.get(obx.field(11), status) != status:
+        if obx.field(11) and _OBX_STATUSES.get(obx.field(11)) != status:
             reading.note(obx.path(11), "a line of another status than its report", "information")
     # The sender's clock for a report that was never released is the message's.
     issued = order.issued or reading.sent

@@ -57,7 +57,9 @@ def _results(reading: Reading, group: Group) -> list[Entry]:
         if entry is not None:
             made.append(entry)
     if made:
-        _leftovers(reading, group)
+        # OBX-14 of every line says otherwise than OBR-7.
+        overruled = all(entry.effective != order.effective for entry in made)
+        _leftovers(reading, group, spare=frozenset({7}) if overruled else frozenset())
     else:
         group.unmapped(reading)
     return made
@@ -91,11 +93,12 @@ def _order(reading: Reading, group: Group) -> Order:
     )
 
 
-def _leftovers(reading: Reading, group: Group) -> None:
+def _leftovers(reading: Reading, group: Group, spare: frozenset[int] = frozenset()) -> None:
     if group.obr is not None:
         mapped = orders.read_of(reading, group, group.obr)
-        overruled = mapped is not orders.READ["OBR"] and orders.READ["OBR"] - mapped - {29}
-        reading.leftovers(group.obr, _OBR_READ - overruled if overruled else _OBR_READ)
+        if mapped is not orders.READ["OBR"]:
+            spare |= orders.READ["OBR"] - mapped - {29}
+        reading.leftovers(group.obr, _OBR_READ - spare if spare else _OBR_READ)
     if group.orc is not None:
         control = {1} if reading.part(group.orc, 1).upper() == _FOLLOWS else set()
         reading.leftovers(group.orc, _ORC_READ | control)

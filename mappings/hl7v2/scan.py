@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TypeVar, TypeVarTuple, cast
 
 from mappings.errors import UnreadableMessage
+from mappings.hl7v2.charsets import split_msh
 from mappings.hl7v2.escapes import meant
 
 T = TypeVar("T")
@@ -217,7 +218,9 @@ def scan(raw: bytes) -> Header:
     """
     start = opening(raw)
     separator = raw[start + 3 : start + 4]
-    fields = raw[start : _end(raw, start)].split(separator, _MSH10 + 1)
+    line = raw[start : _end(raw, start)]
+    plain = line.isascii() and b"\x1b" not in line
+    fields = line.split(separator, _MSH10 + 1) if plain else split_msh(line, separator)
     marks = fields[1] if len(fields) > 1 else b""
     if not 1 <= len(marks) <= 5 or len(fields) < 9 or not fields[8]:  # noqa: PLR2004  MSH-2, MSH-9
         raise UnreadableMessage("MSH-2 or MSH-9 is missing")
@@ -234,7 +237,7 @@ def scan(raw: bytes) -> Header:
 @lru_cache(maxsize=_REMEMBERED)
 def _shared(msh: bytes, separator: bytes) -> Shared:
     """From MSH with MSH-7 and MSH-10 blanked."""
-    fields = msh.split(separator)
+    fields = split_msh(msh, separator)
     delimiters = separator + meant(fields[1].decode("latin-1")).encode("latin-1")
     fields.insert(1, separator)
     return Shared(tuple(fields), delimiters, len(msh) >= _LONG)

@@ -96,8 +96,9 @@ def _appointment(reading: Reading, sch: Segment, beside: list[Segment]) -> Entry
         name = _RESOURCES.get(segment.name)
         if name and (named := _named(reading, segment)):
             details.setdefault(name, []).append(named)
-        reading.leftovers(segment, _read_of(reading, segment, start))
-    reading.leftovers(sch, _READ["SCH"])
+        reading.leftovers(segment, _read_of(reading, segment, start, end))
+    unread = {number for number in (9, 10) if not reading.part(sch, number)}
+    reading.leftovers(sch, _READ["SCH"] - unread)
     return Entry(
         "appointment",
         keys.appointment(placer, filler, start),
@@ -122,9 +123,14 @@ def _named(reading: Reading, segment: Segment) -> str | dict[str, str]:
     return reading.coded(segment, 3 if segment.name == "AIS" or segment.field(3) else _GROUP)
 
 
-def _read_of(reading: Reading, segment: Segment, start: When | None) -> frozenset[int]:
-    """Fields that count: a resource's start only where the appointment has no other."""
+def _read_of(
+    reading: Reading, segment: Segment, start: When | None, end: When | None
+) -> frozenset[int]:
+    """Fields that count: times that another segment overrules do not."""
     mapped = _READ[segment.name]
+    if segment.name == "TQ1":
+        told = {7: start, 8: end}
+        return mapped - {n for n, t in told.items() if reading.time(reading.part(segment, n)) != t}
     at = _STARTS.get(segment.name, 0)
     if start is not None and at and reading.time(reading.part(segment, at)) == start:
         mapped |= {at}

@@ -46,6 +46,16 @@ def test_a_document_with_text_is_a_report(read: Any) -> None:
     assert {"findings": "a", "impression": "b"} == found.details["sections"]
 
 
+def test_a_document_number_may_stand_where_its_authority_should(read: Any) -> None:
+    """TXA-12.3 alone, as Epic sends it; an authority without a number is none."""
+    numbers = {}
+    for sent in ("^^4711", "^LAB^4711", "^^2.16.840.1.113883"):
+        found = read("MDM^T02", PID, segment("TXA", f2="CN", f12=sent, f17="AU"), obx("TX", "a"))
+        (report,) = (e for e in found.entries if e.kind == "report")
+        numbers[sent] = report.details.get("document", "")
+    assert {"^^4711": "4711", "^LAB^4711": "", "^^2.16.840.1.113883": ""} == numbers
+
+
 def test_a_document_with_files_is_one_document(read: Any) -> None:
     """TXA and all its files; their bytes stay in the raw message, found by path."""
     found = read("MDM^T02", PID, txa(), PDF, obx("RP", "http://pacs/1^^IM^PNG", "", f3="IMG^x^L"))

@@ -118,6 +118,19 @@ def test_a_cancelled_discharge_opens_the_visit_again(read: Any, folded: Any) -> 
     assert ["valued but not mapped"] == reasons(stays, "PV1-45")
 
 
+def test_an_event_of_a_bare_date_is_as_old_as_its_message(read: Any, folded: Any) -> None:
+    """EVN-2 without an hour would lose against the morning's discharge."""
+    left = read("ADT^A03", evn("20261120093000"), PID, pv1(f45="20261120093000"))
+    stays = read("ADT^A13", "EVN||20261120", PID, pv1())
+    assert ["in-progress"] == states(folded(left, stays))
+
+
+def test_an_event_of_another_day_keeps_its_date(read: Any) -> None:
+    """MSH-7 is of the day after, and says nothing of the hour."""
+    found = read("ADT^A13", "EVN||20261119", PID, pv1())
+    assert {"2026-11-19"} == {e.source_time.isoformat() for e in found.entries}
+
+
 def test_a_visit_without_number_is_known_by_its_admission_time(read: Any) -> None:
     """And without that it is not kept, and reported."""
     by_time = read("ADT^A01", evn("20261118"), PID, pv1(f19=""))

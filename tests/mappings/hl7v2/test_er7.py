@@ -111,6 +111,46 @@ def test_every_part_of_8859_is_honoured(part: int, written: str) -> None:
     assert bytes([0xE1]).decode(f"iso8859-{part}") == parse(raw).segments[1].field(5)
 
 
+@pytest.mark.parametrize(
+    ("declared", "codec", "name"),
+    [
+        ("CP1250", "cp1250", "Żółć"),
+        ("WINDOWS-1251", "cp1251", "Иванов"),
+        ("windows-1253", "cp1253", "Γιώργος"),
+        ("WIN1257", "cp1257", "Šķēle"),
+        ("KOI8-R", "koi8_r", "Иванов"),
+        ("TIS-620", "cp874", "สมชาย"),
+        ("Shift_JIS", "cp932", "表田"),
+        ("BIG-5", "big5hkscs", "陳碁堃"),
+        ("8859/16", "iso8859-16", "Ștefan"),
+    ],
+)
+def test_names_of_no_table_that_senders_use_are_known(declared: str, codec: str, name: str) -> None:
+    """Code pages of Windows above all: read as 8859/1 they would be other letters."""
+    message = parse(f"{msh(f18=declared)}\rPID|1||||{name}^x\r".encode(codec))
+    assert (f"{name}^x", False) == (message.segments[1].field(5), message.undeclared)
+
+
+@pytest.mark.parametrize(
+    ("declared", "codec", "hospital"),
+    [
+        ("BIG5", "big5", "台大醫院"),
+        ("ASCII~BIG-5", "big5", "台大醫院"),
+        ("SHIFT-JIS", "cp932", "ポート病院"),
+        ("GB18030", "gb18030", "億達醫院"),
+        ("~ISO IR87", "iso2022_jp", "慈恵病院"),
+    ],
+)
+def test_a_hospital_whose_letters_hold_bars_hides_no_charset(
+    declared: str, codec: str, hospital: str
+) -> None:
+    """MSH-18 has to be found before MSH-4 can be read."""
+    raw = f"{msh(f4=hospital, f18=declared)}\rPID|1||||林^x\r".encode(codec)
+    assert b"|" in hospital.encode(codec)
+    message = parse(raw)
+    assert (hospital, "林^x") == (message.segments[0].field(4), message.segments[1].field(5))
+
+
 def test_japanese_bytes_that_look_like_bars_do_not_separate() -> None:
     """ISO IR87 uses the bytes of delimiters inside its two-byte mode."""
     raw = f"{msh(f18='~ISO IR87')}\rPID|1||||山田^太郎\r".encode("iso2022_jp")

@@ -95,6 +95,19 @@ def test_a_specimen_stands_with_the_results_of_its_order(read: Any) -> None:
     assert "2026-11-20T07:00:00+08:00" == entry.effective.isoformat()
 
 
+@pytest.mark.parametrize(
+    ("sent", "number"),
+    [("S1", "S1"), ("^S2", "S2"), ("S1&HIS^S2&OUT", "HIS|S1"), ("^S2&OUT", "OUT|S2")],
+)
+def test_a_specimen_has_the_placer_s_number_else_the_laboratory_s(
+    read: Any, sent: str, number: str
+) -> None:
+    """SPM-2 is an EIP, also where its parts have no authority."""
+    found = read("ORU^R01", PID, obr(), obx(), f"SPM|1|{sent}|SER^serum^L")
+    (observation,) = (e for e in found.entries if e.kind == "observation")
+    assert [number] == [told["id"] for told in observation.details["order"]["specimens"]]
+
+
 def test_the_specimen_source_of_older_versions_is_read(read: Any) -> None:
     """OBR-15 is what SPM became."""
     (entry,) = observations(

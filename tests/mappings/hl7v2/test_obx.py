@@ -69,6 +69,11 @@ QUANTITY = Quantity(Decimal("5.10"), "ng/mL", "5.10", "ng/mL")
         ("NM", "NaN", Text("NaN")),
         ("NM", "1_000", Text("1_000")),
         ("NM", "５", Text("５")),
+        ("NM", "5.10^^hexokinase", QUANTITY),
+        ("NM", "<5^(low)", Quantity(Decimal(5), "ng/mL", "5", "ng/mL", "<")),
+        ("NM", "<low^x", Text("<low^x")),
+        ("NM", "120^80", Text("120^80")),
+        ("NM", "1^:^x", Text("1^:^x")),
         ("SN", "^5.10", QUANTITY),
         ("SN", ">=^90", Quantity(Decimal(90), "ng/mL", "90", "ng/mL", ">=")),
         ("SN", "^1^:^128", Ratio(Decimal(1), Decimal(128), "1:128")),
@@ -85,6 +90,8 @@ QUANTITY = Quantity(Decimal("5.10"), "ng/mL", "5.10", "ng/mL")
         ("ST", "positive", Text("positive")),
         ("TX", "line one~~line three", Text("line one\n\nline three")),
         ("FT", r"a\.br\b", Text("a\nb")),
+        ("CE", "5.10", QUANTITY),
+        ("CE", "5.10^x^L", Coded((local("5.10", "x"),), "x")),
         ("CE", "POS^positive^L", Coded((local("POS", "positive"),), "positive")),
         (
             "CWE",
@@ -192,6 +199,18 @@ def test_the_unit_of_a_coded_element_is_read(read: Any) -> None:
     """OBX-6 is a CE: its first component is the unit."""
     value = first(read(obr(), obx(unit="mg/dl^milligram per decilitre^L"))).value
     assert "mg/dL" == getattr(value, "unit", None)
+
+
+@pytest.mark.parametrize("unit", ["", "grade"])
+def test_a_number_sent_as_a_code_is_one_without_a_unit(read: Any, unit: str) -> None:
+    """A grade is no quantity."""
+    assert Coded((local("2"),), "") == first(read(obr(), obx("CE", "2", unit))).value
+
+
+def test_what_stands_behind_a_number_is_reported(read: Any) -> None:
+    """NM has no components; receivers pass by those that they do not know (v2.5.1 2.8)."""
+    found = read(obr(), obx("NM", "5.10^^hexokinase"))
+    assert ["a remark behind the number is left out"] == reasons(found, "OBX[1]-5")
 
 
 def test_two_quotes_delete_a_value(read: Any) -> None:

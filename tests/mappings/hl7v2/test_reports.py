@@ -166,6 +166,23 @@ def test_short_lines_under_headings_are_a_report(read: Any, kind: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["", "^^L"])
+def test_a_line_that_nothing_names_is_the_report_of_its_order(read: Any, name: str) -> None:
+    """However short, and beside links and numbers that have names of their own."""
+    link = obx("RP", "http://pacs/1", "", f3="URL^image^L")
+    found = read("ORU^R01", PID, obr(f24=""), obx("FT", "No change", "", f3=name), link)
+    assert ["report", "observation"] == kinds(found)
+    assert Text("No change") == report(found).value
+    assert "24323-8" == getattr(report(found).code, "code", None)
+
+
+def test_a_line_is_no_report_where_nothing_names_that(read: Any) -> None:
+    """Neither OBX-3 nor OBR-4."""
+    found = read("ORU^R01", PID, obr(f4="", f24=""), obx("FT", "No change", "", f3=""))
+    assert [] == [kind for kind in kinds(found) if kind == "report"]
+    assert 1 == len(reasons(found, "OBX[1]-3"))
+
+
 def test_two_short_answers_are_no_report(read: Any) -> None:
     """Their questions are no headings."""
     lines = (obx("TX", "yellow", "", f3="COL^Colour^L"), obx("TX", "clear", "", f3="CLA^Clarity^L"))

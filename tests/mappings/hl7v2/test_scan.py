@@ -68,6 +68,25 @@ def test_what_stands_before_msh_is_passed_by(before: bytes) -> None:
     assert ["MSH", "PID"] == [segment.name for segment in parse(sent).segments]
 
 
+@pytest.mark.parametrize(
+    ("declared", "codec", "hospital"),
+    [("BIG5", "big5", "台大醫院"), ("SHIFT-JIS", "cp932", "ポート病院"), ("", "latin-1", "Orlé")],
+)
+def test_a_bar_that_is_half_of_a_letter_does_not_separate(
+    declared: str, codec: str, hospital: str
+) -> None:
+    """Such a hospital is answered, and sent again its message is known."""
+    raw = f"{msh('ADT^A01', f4=hospital, f18=declared)}\rPID|1||1^^^H\r".encode(codec)
+    again = raw.replace(scan(raw).stamp, b"20261122000000")
+    assert ("ADT^A01", "C1", hospital.encode(codec)) == (
+        scan(raw).message_type,
+        scan(raw).control_id,
+        scan(raw).field(4),
+    )
+    assert raw != again
+    assert dedup_digest(raw) == dedup_digest(again)
+
+
 def test_two_quotes_ask_for_no_enhanced_mode() -> None:
     """They delete a value; an acknowledgement mode is none."""
     asked = [b"", b'""', b"AL"]

@@ -10,6 +10,7 @@ from feeds import PID, obr, obx, reasons, segment
 NOT_MAPPED = ["valued but not mapped"]
 RADIOLOGY = obr(f4="18748-4^CT^LN", f24="CT")
 SCH = segment("SCH", f1="P1", f2="F1", f11="^^^20261120083000+0800")
+EARLIER = "20261120083000+0800"
 LATER = "20261120093000+0800"
 
 
@@ -135,6 +136,78 @@ def test_a_start_of_a_resource_that_is_not_the_appointment_s_is_reported(
     assert said == reasons(read("SIU^S12", SCH, PID, f"AIS|1||OP^x^L|{start}"), "AIS-4")
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        ("20261120083000+0800", "", []),
+        (LATER, "", ["TQ1-7"]),
+        ("", LATER, []),
+        (LATER, LATER, ["TQ1-7"]),
+    ],
+)
+def test_times_of_tq1_that_are_not_the_appointment_s_are_reported(
+    read: Any, start: str, end: str, said: list[str]
+) -> None:
+    """SCH-11 counts before TQ1, which tells the end here."""
+    found = read("SIU^S12", SCH, segment("TQ1", f7=start, f8=end), PID)
+    assert said == [path for path in ("TQ1-7", "TQ1-8") if reasons(found, path)]
+
+
+@pytest.mark.parametrize(
+    ("moved", "changed", "said"),
+    [(LATER, LATER, []), ("", LATER, []), (LATER, "20261120", NOT_MAPPED), (LATER, "", [])],
+)
+def test_a_time_of_an_order_that_orc_overrules_is_reported(
+    read: Any, moved: str, changed: str, said: list[str]
+) -> None:
+    """ORC-9 counts before OBR-22."""
+    order = segment("OBR", f2="P1", f4="A^a^L", f22=changed)
+    found = read("ORM^O01", PID, segment("ORC", f1="NW", f2="P1", f9=moved), order)
+    assert said == reasons(found, "OBR-22")
+
+
+@pytest.mark.parametrize(("sent", "said"), [("F", []), ("", []), ("P", NOT_MAPPED)])
+def test_a_status_of_a_line_that_txa_overrules_is_reported(
+    read: Any, sent: str, said: list[str]
+) -> None:
+    """TXA-17 counts before OBX-11."""
+    txa = segment("TXA", f2="DI", f12="D1", f17="AU")
+    assert said == reasons(read("MDM^T02", PID, txa, line("a", f11=sent)), "OBX-11")
+
+
+@pytest.mark.parametrize(
+    ("event", "lines", "said"), [("MDM^T02", [line("a")], []), ("MDM^T01", [], NOT_MAPPED)]
+)
+def test_a_name_beside_a_status_alone_is_reported(
+    read: Any, event: str, lines: list[str], said: list[str]
+) -> None:
+    """OBR-4: the document keeps the name that came with its content."""
+    txa = segment("TXA", f2="DI", f12="D1", f17="AU")
+    found = read(event, PID, segment("OBR", f2="P1", f4="18748-4^CT^LN"), txa, *lines)
+    assert said == reasons(found, "OBR-4")
+
+
+def test_times_in_the_unit_of_a_duration_are_reported(read: Any) -> None:
+    """SCH-11 one place too early."""
+    sch = segment("SCH", f1="P1", f9="30", f10="^^^20261120083000+0800")
+    found = read("SIU^S12", sch, PID)
+    assert NOT_MAPPED == reasons(found, "SCH-10")
+    assert [] == reasons(found, "SCH-9")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [("", LATER, []), (EARLIER, LATER, []), (LATER, LATER, NOT_MAPPED)],
+)
+def test_a_time_of_an_order_that_all_its_results_overrule_is_reported(
+    read: Any, first: str, second: str, said: list[str]
+) -> None:
+    """OBX-14 counts before OBR-7."""
+    results = obx(f14=first), obx(f3="2039-6^CEA^LN", f14=second)
+    found = read("ORU^R01", PID, obr(f7=EARLIER), *results)
+    assert said == reasons(found, "OBR-7")
+
+
 def test_a_resource_without_a_name_is_kept_by_its_kind(read: Any) -> None:
     """AIG-4, where AIG-3 is empty."""
     found = read("SIU^S12", SCH, PID, "AIG|1|||MRT1^MR scanner^L")
@@ -156,7 +229,7 @@ def test_the_sub_id_of_a_line_or_file_is_reported(read: Any) -> None:
     assert ["valued but not mapped, 2 times"] == reasons(found, "OBX-4")
 
 
-@pytest.mark.parametrize(("sent", "times"), [("F", 0), ("P", 1)])
+@pytest.mark.parametrize(("sent", "times"), [("F", 0), ("", 0), ("P", 1), ("QQ", 1)])
 def test_a_line_of_another_status_than_its_report_is_reported(
     read: Any, sent: str, times: int
 ) -> None:
