@@ -1,7 +1,8 @@
 """Draining a stage: claim, work, repeat, within bounds; leases renewed by a heartbeat.
 
 A ring drains at most `MOST_JOBS` jobs or `MOST_S` seconds and then rings again (site rule 21), so
-that the broker's rate never bounds throughput and no stage starves another.
+that the broker's rate never bounds throughput and no stage starves another. Where it finds a whole
+batch it rings for a second worker.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ def drain(
         claims = jobs.claim(engine, stage.name, now=now(), limit=stage.batch)
         if not claims:
             return worked
+        if not worked and len(claims) == stage.batch > 1:
+            ring(stage.name)  # there is more than a batch: whoever is idle comes, too
         with bound_contextvars(stage=stage.name, job=claims[0].id, count=len(claims)):
             wanted = _work(stage, engine, claims, now)
         worked += len(claims)

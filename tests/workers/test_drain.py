@@ -70,9 +70,21 @@ def failing(number: int, error: BaseException) -> Callable[[int], None]:
 
 def test_everything_that_is_ready_is_worked(ledger: Engine):
     """And the stages that have work now are rung."""
+    add(ledger, 7)
+    stage, rings = run(ledger, lambda _job: None)
+    assert (list(range(1, 8)), {"assess"}) == (sorted(stage.done), set(rings))
+
+
+def test_more_than_a_batch_calls_a_second_worker(ledger: Engine):
+    """Once: who is alone finds nothing left behind the ring."""
     add(ledger, 20)
     stage, rings = run(ledger, lambda _job: None)
-    assert (list(range(1, 21)), {"assess"}) == (sorted(stage.done), set(rings))
+    assert (list(range(1, 21)), "ingest", 1) == (
+        sorted(stage.done),
+        rings[0],
+        rings.count("ingest"),
+    )
+    assert [] == run(ledger, lambda _job: None)[1]
 
 
 @pytest.mark.parametrize(
