@@ -17,6 +17,7 @@ from mappings.tables import table
 
 LOINC = "http://loinc.org"
 SNOMED = "http://snomed.info/sct"
+_SNM = "http://terminology.hl7.org/CodeSystem/snm"
 ICD10 = "http://hl7.org/fhir/sid/icd-10"
 ICD10CM = "http://hl7.org/fhir/sid/icd-10-cm"
 UCUM = "http://unitsofmeasure.org"
@@ -56,6 +57,15 @@ def system_uri(name: str) -> str:
     if ":" in text and " " not in text:
         return text.removesuffix("/") if text.startswith("http") else text
     return LOCAL + quote(text or "L", safe="")
+
+
+def coding(system: str, code: str, display: str) -> Code:
+    """A code of a system as it was named; a SNOMED CT identifier under SNOMED's old name is CT's.
+
+    SNM is the nomenclature by axes (`T-57000`), whose codes mean nothing in SNOMED CT.
+    """
+    uri = system_uri(system)
+    return Code(SNOMED if uri == _SNM and is_snomed(code) else uri, code, display)
 
 
 def system_name(uri: str) -> str:

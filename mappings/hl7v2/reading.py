@@ -231,7 +231,7 @@ class Reading:
         parts += [""] * (14 - len(parts))
         triplets = (parts[0:3], parts[3:6], parts[9:12])
         codings = [
-            Code(codes.system_uri(system), code.strip(), display)
+            codes.coding(system, code.strip(), display)
             for code, display, system in triplets
             if code.strip() and len(code) <= _LONGEST_CODE and len(system) <= _LONGEST_CODE
         ]

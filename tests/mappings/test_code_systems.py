@@ -11,6 +11,7 @@ from mappings.codes import (
     LOINC,
     QUESTION,
     best_first,
+    coding,
     is_loinc,
     is_loinc_answer,
     is_question,
@@ -28,6 +29,16 @@ from mappings.tables import table
 SNOMED = (
     "22298006", "389026000", "405930005", "900000000000207008", "731000124108", "83821000000107",
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("system", ["SNM", "snm"])
+@pytest.mark.parametrize(
+    ("code", "uri"),
+    [("T57000", "http://terminology.hl7.org/CodeSystem/snm"), ("22298006", SNOMED_CT)],
+)
+def test_the_nomenclature_by_axes_is_not_snomed_ct(system: str, code: str, uri: str) -> None:
+    """Unless what stands there is an identifier of SNOMED CT."""
+    assert Code(uri, code, "gallbladder") == coding(system, code, "gallbladder")
 
 
 @pytest.mark.parametrize("code", SNOMED)
