@@ -12,6 +12,8 @@ from mappings.hl7v2.escapes import ISO_2022
 
 # MSH-18 where MSH is split but its separator is not yet counted as a field.
 MSH18 = 17
+_LONGEST = 200  # characters of MSH-18 that are remembered
+_MOST_PUSHED = 16  # marks that are halves of characters before it; more are looked for in vain
 # As senders spell them; blanks, hyphens, strokes and underscores do not count.
 _CODECS = {
     "": "",
@@ -46,7 +48,7 @@ _CODECS = {
 _SPELLING = str.maketrans("", "", " -/_.")
 # Characters of more than one byte of which a later one may be a mark: in Big5 the "|" is half of a
 # word for hospital.
-_WIDE = {
+_WIDE: dict[str | None, re.Pattern[bytes]] = {
     **dict.fromkeys(("big5hkscs", "gb18030"), re.compile(rb"[\x81-\xfe][^\r\n]")),
     "cp932": re.compile(rb"[\x81-\x9f\xe0-\xfc][^\r\n]"),
     ISO_2022: re.compile(rb"\x1b\$(?:[@AB]|\([@D])[^\x1b\r\n]*"),
@@ -58,16 +60,22 @@ def split_msh(line: bytes, separator: bytes) -> list[bytes]:
     fields = line.split(separator)
     if line.isascii() and b"\x1b" not in line:
         return fields
+    repetition = line[5:6].decode("latin-1") or "~"
     # Halves of characters can only have pushed MSH-18 to the right.
-    for declared in dict.fromkeys(fields[MSH18:]):
-        found = codecs(declared.decode("ascii", "replace"), line[5:6].decode("latin-1") or "~")
-        wide = next((_WIDE[codec] for codec in found if codec in _WIDE), None)
+    near = fields[MSH18 : MSH18 + _MOST_PUSHED]
+    for wide in dict.fromkeys(_wide(declared, repetition) for declared in near):
         if wide is None:
             continue
         masked = wide.sub(lambda whole: b"\x80" * len(whole[0]), line).split(separator)
-        if masked[MSH18 : MSH18 + 1] == [declared]:
+        if any(_wide(declared, repetition) is wide for declared in masked[MSH18 : MSH18 + 1]):
             return _as_long_as(line, masked)
     return fields
+
+
+def _wide(declared: bytes, repetition: str) -> re.Pattern[bytes] | None:
+    """The characters of several bytes in what may be MSH-18, if it names a set with such."""
+    found = codecs(declared.decode("ascii", "replace"), repetition)
+    return next((_WIDE[codec] for codec in found if codec in _WIDE), None)
 
 
 def _as_long_as(line: bytes, parts: list[bytes]) -> list[bytes]:
@@ -79,8 +87,12 @@ def _as_long_as(line: bytes, parts: list[bytes]) -> list[bytes]:
     return found
 
 
-@lru_cache(maxsize=256)
 def codecs(declared: str, repetition: str) -> tuple[str | None, ...]:
     """The codec of each repetition of MSH-18; None for one we do not know."""
+    return _codecs(declared[:_LONGEST], repetition)
+
+
+@lru_cache(maxsize=256)
+def _codecs(declared: str, repetition: str) -> tuple[str | None, ...]:
     names = (name.translate(_SPELLING).upper() for name in declared.split(repetition))
     return tuple(_CODECS.get(name) for name in names)

@@ -219,6 +219,7 @@ def scan(raw: bytes) -> Header:
     start = opening(raw)
     separator = raw[start + 3 : start + 4]
     line = raw[start : _end(raw, start)]
+    # Of a plain line only what is needed here is split, however long it is.
     plain = line.isascii() and b"\x1b" not in line
     fields = line.split(separator, _MSH10 + 1) if plain else split_msh(line, separator)
     marks = fields[1] if len(fields) > 1 else b""

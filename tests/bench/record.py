@@ -25,6 +25,7 @@ from tests.bench import site
 from tests.bench.patients import FILLED, LONG_AGO, Line, line, worker_of
 from tests.bench.table import Measured, Verdict
 from workers import heap
+from workers.worker import Worker
 
 _PATIENTS, _SIZE = 64, 20_000
 _MESSAGES = 4  # of each patient wait in a turn
@@ -44,7 +45,7 @@ _WRITTEN = {
     "person": f"id IN ({_PERSONS})",
     "readiness": f"""person IN ({_PERSONS}) AND updated_at >= (
         SELECT MIN(received_at) FROM inbound WHERE id IN (SELECT value FROM json_each(?1))
-    )""",  # noqa: S608
+    )""",  # noqa: S608  constants only
 }
 
 
@@ -98,7 +99,7 @@ def _drained(
 
 
 @cache
-def _worker(home: Path) -> Any:
+def _worker(home: Path) -> Worker:
     made = worker_of(home)
     heap.settle()
     return made
@@ -149,7 +150,7 @@ class _Bare:
             for table, rows in written.items():
                 if rows:
                     marks = ",".join("?" * len(rows[0]))
-                    cursor.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)  # noqa: S608
+                    cursor.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)  # noqa: S608  names of ours, and marks
             self._to.commit()
         took = time.perf_counter() - began
         checkpoint(self._engine)
@@ -157,7 +158,7 @@ class _Bare:
 
     def _rows(self, table: str, condition: str, messages: Sequence[int]) -> list[Any]:
         cursor = self._from.cursor()
-        query = f"SELECT * FROM {table} WHERE {condition} ORDER BY rowid"  # noqa: S608
+        query = f"SELECT * FROM {table} WHERE {condition} ORDER BY rowid"  # noqa: S608  of _WRITTEN
         cursor.execute(query, [orjson.dumps(messages).decode()])
         return cursor.fetchall()
 

@@ -21,7 +21,7 @@ from interop.ledger import images
 from interop.ledger.engine import reading
 from interop.ledger.intake import GroupCommit
 from interop.ledger.received import Received
-from interop.stow import StowDoor, StowPath
+from interop.stow import StowDoor, StowPath, _Turn
 from workers.demo import ct
 from workers.demo.hospital import Chart
 
@@ -217,9 +217,34 @@ def test_a_long_study_gives_way_to_senders_who_wait(
     assert all(seconds > 0 for seconds in rests)
 
 
-def a_message(number: int) -> Received:
+@pytest.mark.parametrize(("sent", "rest"), [(0, []), (4_000_000, [2.25]), (40_000_000, [9.0])])
+def test_a_study_rests_the_more_the_more_senders_write(
+    commit: GroupCommit, monkeypatch: pytest.MonkeyPatch, sent: int, rest: list[float]
+):
+    """Up to nine times as long as it worked, from 16 MB a second on; one second passes here."""
+    rests: list[float] = []
+    clock = [0.0]
+
+    async def slept(seconds: float) -> None:
+        rests.append(seconds)
+
+    async def work() -> None:
+        turn = _Turn(commit)
+        if sent:
+            await commit.durable(a_message(1, sent))
+        clock[0] = 1.0
+        await turn.took(1024 * 1024)
+
+    monkeypatch.setattr("interop.stow.asyncio.sleep", slept)
+    monkeypatch.setattr("interop.stow.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("interop.stow.time.thread_time", lambda: clock[0])
+    asyncio.run(work())
+    assert rest == pytest.approx(rests, rel=0.01)
+
+
+def a_message(number: int, size: int = 3) -> Received:
     """What another door takes meanwhile."""
     return Received(
-        door="mllp", interface="lab", received_at=NOW, kind="ADT^A04", lane="patient/1", size=3,
-        control_key=f"key-{number}", body=b"MSH", reply=b"AA", code="AA", stage="ingest",
+        door="mllp", interface="lab", received_at=NOW, kind="ADT^A04", lane="patient/1", size=size,
+        control_key=f"key-{number}", body=b"M" * size, reply=b"AA", code="AA", stage="ingest",
     )  # fmt: skip
